@@ -1,0 +1,38 @@
+//! Traits, rows, snapshot diff and baseline store for inventory connectors.
+//!
+//! A [`Connector`] owns [`Dataset`]s; each writes all its rows into a [`SnapshotWriter`].
+
+mod baseline;
+mod clock;
+mod connector;
+mod dataset;
+mod decimal;
+mod error;
+mod event;
+mod json;
+pub mod memory;
+mod retry;
+mod row;
+pub mod schema;
+mod secret;
+mod sink;
+mod snapshot;
+mod time;
+mod value;
+
+pub use baseline::{FileStorage, ReadFile, Storage, WriteFile};
+pub use clock::{Clock, SystemClock};
+pub use connector::{Availability, CheckReport, Connector, ConnectorInfo, DatasetCheck};
+pub use dataset::{Dataset, DatasetExt, DatasetInfo};
+pub use decimal::{Decimal, MAX_SCALE};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Change, ChangeEvent, Counts, CycleId, DatasetId, Digest};
+pub use retry::Retry;
+pub use row::{Batch, Key, KeyHash, Row, RowHash, RowRef, RowTarget, RowWriter};
+pub use schema::{Column, Duplicates, Schema, Type};
+pub use secret::Secret;
+pub use sink::{NamedSink, Sink};
+pub use snapshot::{BlockingWriter, Progress, SnapshotWriter};
+pub use time::{Date, LocalTimestamp, ParseError, Timestamp};
+pub use uuid::Uuid;
+pub use value::Value;

@@ -1,0 +1,283 @@
+//! Where a data set writes its rows while it is read.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    row::{Batch, RowTarget, RowWriter, Sealed},
+    schema::Schema,
+};
+
+/// A batch is handed on when it holds this many bytes: large enough that the hand-over costs
+/// nothing a row, small enough to stay in the processor's cache.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// How many full batches may wait. The await in `end` is the back-pressure.
+const WAITING: usize = 4;
+
+/// Receives the rows of one read. Checks type and null rule of each cell.
+///
+/// ```no_run
+/// # async fn read(out: &mut connector_core::SnapshotWriter) -> connector_core::Result<()> {
+/// out.row().text("PC-1").int(8).null().end().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct SnapshotWriter {
+    batch: Batch,
+    next: mpsc::Sender<Batch>,
+    progress: Progress,
+}
+
+/// How far a read is, for watchers: limits, logs, progress bars. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Returns how many rows were written.
+    pub fn rows(&self) -> u64 {
+        self.0.rows.load(Relaxed)
+    }
+
+    /// Returns how many bytes they take as rows.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Relaxed)
+    }
+
+    fn advance(&self, bytes: usize) {
+        self.0.rows.fetch_add(1, Relaxed);
+        self.0.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+impl SnapshotWriter {
+    /// Makes a writer and the other end, which ends when the writer is finished or dropped.
+    pub(crate) fn channel(schema: Arc<Schema>) -> (Self, mpsc::Receiver<Batch>) {
+        Self::with_progress(schema, Progress::default())
+    }
+
+    pub(crate) fn with_progress(
+        schema: Arc<Schema>,
+        progress: Progress,
+    ) -> (Self, mpsc::Receiver<Batch>) {
+        let (next, batches) = mpsc::channel(WAITING);
+        (
+            Self {
+                batch: Batch::new(schema),
+                next,
+                progress,
+            },
+            batches,
+        )
+    }
+
+    /// Returns the columns that rows must have.
+    pub fn schema(&self) -> &Arc<Schema> {
+        self.batch.schema()
+    }
+
+    /// Returns a handle that tells how far this read is.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Starts a row; `end().await` finishes it. A row that was started and not ended is dropped.
+    pub fn row(&mut self) -> RowWriter<'_, Self> {
+        RowWriter::start(self)
+    }
+
+    /// Runs a read that blocks (files, a parser) on a thread where that is allowed.
+    ///
+    /// When the future is dropped, the closure's next full batch fails and so ends it.
+    ///
+    /// # Errors
+    ///
+    /// What the closure returns; [`ErrorKind::Unexpected`] when it panics.
+    ///
+    /// ```no_run
+    /// # async fn read(out: &mut connector_core::SnapshotWriter) -> connector_core::Result<()> {
+    /// out.blocking(|out| {
+    ///     for name in ["PC-1", "PC-2"] {
+    ///         out.row().text(name).end()?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    pub async fn blocking<F>(&mut self, read: F) -> Result<()>
+    where
+        F: FnOnce(&mut BlockingWriter) -> Result<()> + Send + 'static,
+    {
+        let abandoned = Abandoned::default();
+        let mut writer = BlockingWriter {
+            batch: self.batch.next(),
+            next: self.next.clone(),
+            progress: self.progress.clone(),
+            abandoned: Arc::clone(&abandoned.0),
+        };
+        self.flush().await?;
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = read(&mut writer);
+            (writer.batch, outcome)
+        });
+        let (batch, outcome) = task.await.map_err(panicked)?;
+        // Rows of a last, partly filled batch go on being filled from here.
+        self.batch = batch;
+        outcome
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let batch = self.batch.next();
+        let full = std::mem::replace(&mut self.batch, batch);
+        if full.is_empty() {
+            return Ok(());
+        }
+        self.next.send(full).await.map_err(|_| stopped())
+    }
+
+    /// Hands on the last rows.
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        self.flush().await
+    }
+}
+
+/// Nobody takes rows any more: the diff failed, or the cycle was dropped.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Cancelled, "the read was stopped")
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` calls"
+)]
+pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
+    if error.is_cancelled() {
+        return stopped();
+    }
+    Error::new(
+        ErrorKind::Unexpected,
+        "a thread panicked; its message is on standard error",
+    )
+}
+
+impl Sealed for SnapshotWriter {}
+
+impl RowTarget for SnapshotWriter {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+}
+
+impl RowWriter<'_, SnapshotWriter> {
+    /// Ends the row and waits while the reader of rows is behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Data`] naming column and row when a cell was wrong, missing or too many: the
+    /// row is dropped and the next one can go on. [`ErrorKind::Cancelled`] when the read was
+    /// stopped.
+    pub async fn end(&mut self) -> Result<()> {
+        let before = self.target.batch.byte_len();
+        self.target.batch.end_row()?;
+        let after = self.target.batch.byte_len();
+        self.target.progress.advance(after - before);
+        if after < BATCH_BYTES {
+            return Ok(());
+        }
+        self.target.flush().await
+    }
+}
+
+/// The same as [`SnapshotWriter`] for code that blocks; see [`SnapshotWriter::blocking`].
+pub struct BlockingWriter {
+    batch: Batch,
+    next: mpsc::Sender<Batch>,
+    progress: Progress,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl BlockingWriter {
+    /// Returns the columns that rows must have.
+    pub fn schema(&self) -> &Arc<Schema> {
+        self.batch.schema()
+    }
+
+    /// Starts a row; `end` finishes it. A row that was started and not ended is dropped.
+    pub fn row(&mut self) -> RowWriter<'_, Self> {
+        RowWriter::start(self)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batch = self.batch.next();
+        let full = std::mem::replace(&mut self.batch, batch);
+        if self.abandoned.load(Relaxed) {
+            return Err(stopped());
+        }
+        self.next.blocking_send(full).map_err(|_| stopped())
+    }
+}
+
+impl Sealed for BlockingWriter {}
+
+impl RowTarget for BlockingWriter {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+}
+
+impl RowWriter<'_, BlockingWriter> {
+    /// Ends the row and waits while the reader of rows is behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Data`] naming column and row when a cell was wrong, missing or too many: the
+    /// row is dropped and the next one can go on. [`ErrorKind::Cancelled`] when the read was
+    /// stopped.
+    pub fn end(&mut self) -> Result<()> {
+        let before = self.target.batch.byte_len();
+        self.target.batch.end_row()?;
+        let after = self.target.batch.byte_len();
+        self.target.progress.advance(after - before);
+        if after < BATCH_BYTES {
+            return Ok(());
+        }
+        self.target.flush()
+    }
+}
+
+/// Tells the blocking side that the async side is gone.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl fmt::Debug for SnapshotWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotWriter({} rows)", self.progress.rows())
+    }
+}
+
+impl fmt::Debug for BlockingWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockingWriter({} rows)", self.progress.rows())
+    }
+}
