@@ -73,14 +73,19 @@ impl Connector for ProgramsConnector {
     }
 
     async fn check(&self) -> Result<CheckReport> {
-        let found = fs::metadata(&self.programs.folder).map(drop).map_err(|error| {
-            Error::new(ErrorKind::NotFound, "there is no such folder").with_source(error)
-        });
+        let found = fs::metadata(&self.programs.folder)
+            .map(drop)
+            .map_err(|error| {
+                Error::new(ErrorKind::NotFound, "there is no such folder").with_source(error)
+            });
         let check = DatasetCheck {
             name: PROGRAMS.name.to_string(),
             availability: Availability::from_outcome(found),
         };
-        Ok(CheckReport { facts: Vec::new(), datasets: vec![check] })
+        Ok(CheckReport {
+            facts: Vec::new(),
+            datasets: vec![check],
+        })
     }
 }
 
@@ -93,10 +98,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(bin.join("ls"), "1")?;
     fs::write(bin.join("cat"), "22")?;
 
-    let info = ConnectorInfo { kind: "programs", name: "local".to_owned(), version: "1.0.0" };
-    let programs = Arc::new(Programs { folder: bin.clone() });
+    let info = ConnectorInfo {
+        kind: "programs",
+        name: "local".to_owned(),
+        version: "1.0.0",
+    };
+    let programs = Arc::new(Programs {
+        folder: bin.clone(),
+    });
     let connector = ProgramsConnector { info, programs };
-    println!("check: {}", connector.check().await?.datasets[0].availability);
+    println!(
+        "check: {}",
+        connector.check().await?.datasets[0].availability
+    );
 
     let store = Store::open_folder(folder.path().join("state")).await?;
     let cycle = Cycle::new(&store);
@@ -110,7 +124,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{change}: {} rows, {}", report.rows, report.is_ok());
         }
     }
-    let mut changes = store.changes(&connector_core::DatasetId::new("local", "programs")).await?;
+    let mut changes = store
+        .changes(&connector_core::DatasetId::new("local", "programs"))
+        .await?;
     while let Some(events) = changes.next().await? {
         for event in events {
             println!("{} {}", event.cycle.number(), event.change.kind());

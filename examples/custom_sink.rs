@@ -29,10 +29,16 @@ impl Sink for Printer {
                 continue;
             }
             self.lines.push(match &event.change {
-                Change::Truncate { schema } => format!("truncate, {} columns", schema.columns().len()),
+                Change::Truncate { schema } => {
+                    format!("truncate, {} columns", schema.columns().len())
+                }
                 Change::Insert { after } => format!("insert {}", after.at(0)),
                 Change::Update { after, .. } => {
-                    format!("update {}: {}", after.at(0), event.change.changed().join(", "))
+                    format!(
+                        "update {}: {}",
+                        after.at(0),
+                        event.change.changed().join(", ")
+                    )
                 }
                 Change::Delete { before } => format!("delete {}", before.at(0)),
                 Change::SnapshotComplete { rows, .. } => format!("complete with {rows} records"),
@@ -60,8 +66,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cycle = Cycle::new(&store).sink(NamedSink::new("printer", Printer::default()));
 
     examples::write_devices(folder.path())?;
-    cycle.run(&FileUpload::new("hr", FileUploadConfig::new(folder.path()))?).await?;
+    cycle
+        .run(&FileUpload::new(
+            "hr",
+            FileUploadConfig::new(folder.path()),
+        )?)
+        .await?;
     examples::write_changed_devices(folder.path())?;
-    cycle.run(&FileUpload::new("hr", FileUploadConfig::new(folder.path()))?).await?;
+    cycle
+        .run(&FileUpload::new(
+            "hr",
+            FileUploadConfig::new(folder.path()),
+        )?)
+        .await?;
     Ok(())
 }

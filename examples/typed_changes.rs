@@ -18,8 +18,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = FileUploadConfig::new(folder.path());
     let mut devices = DatasetConfig::new("devices", "devices.csv");
     devices.key = vec!["name".to_owned()];
-    devices.types.insert("cores".to_owned(), connector_core::Type::Int);
-    devices.types.insert("bought".to_owned(), connector_core::Type::Date);
+    devices
+        .types
+        .insert("cores".to_owned(), connector_core::Type::Int);
+    devices
+        .types
+        .insert("bought".to_owned(), connector_core::Type::Date);
     config.datasets.push(devices);
 
     let store = Store::open_folder(folder.path().join("state")).await?;
@@ -37,12 +41,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match &event.change {
             Change::Insert { after } => {
                 let device: Device = after.deserialize()?;
-                let bought = device.bought.map_or("never".to_owned(), |day| day.to_string());
-                println!("new: {} with {} cores, bought {bought}", device.name, device.cores);
+                let bought = device
+                    .bought
+                    .map_or("never".to_owned(), |day| day.to_string());
+                println!(
+                    "new: {} with {} cores, bought {bought}",
+                    device.name, device.cores
+                );
             }
             Change::Update { before, after } => {
-                let (before, after): (Device, Device) = (before.deserialize()?, after.deserialize()?);
-                println!("{}: {} cores became {}", after.name, before.cores, after.cores);
+                let (before, after): (Device, Device) =
+                    (before.deserialize()?, after.deserialize()?);
+                println!(
+                    "{}: {} cores became {}",
+                    after.name, before.cores, after.cores
+                );
             }
             Change::Delete { before } => {
                 let device: Device = before.deserialize()?;
@@ -54,7 +67,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let devices = sink.rows(&DatasetId::new("hr", "devices"));
     let cores: u64 = devices
         .iter()
-        .map(|row| row.deserialize::<Device>().map(|device| u64::from(device.cores)))
+        .map(|row| {
+            row.deserialize::<Device>()
+                .map(|device| u64::from(device.cores))
+        })
         .sum::<Result<_, _>>()?;
     println!("{} devices, {cores} cores", devices.len());
     Ok(())

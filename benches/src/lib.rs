@@ -62,33 +62,40 @@ const PRODUCTS: u64 = 250;
 
 /// What the edit does to a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edit {
+pub enum Edit {
+    /// Nothing.
     Keep,
+    /// Its size is another.
     Update,
+    /// It is there only in the first state.
     Delete,
-}
-
-fn edit_of(record: u64) -> Edit {
-    match Numbers(record ^ 0xED17).below(1000) {
-        0..10 => Edit::Update,
-        10..13 => Edit::Delete,
-        _ => Edit::Keep,
-    }
+    /// It is there only in the edited state.
+    Insert,
 }
 
 impl Inventory {
-    /// How many updates, inserts and deletes lead from the first state to the edited one.
-    pub fn edits(self) -> (u64, u64, u64) {
-        let count = |edit| {
-            (0..self.rows)
-                .filter(|record| edit_of(*record) == edit)
-                .count() as u64
-        };
-        (count(Edit::Update), self.inserts(), count(Edit::Delete))
+    fn edit_of(self, record: u64) -> Edit {
+        match Numbers(record ^ 0xED17).below(1000) {
+            _ if record >= self.rows => Edit::Insert,
+            0..10 => Edit::Update,
+            10..13 => Edit::Delete,
+            _ => Edit::Keep,
+        }
     }
 
-    fn inserts(self) -> u64 {
-        self.rows * 3 / 1000
+    /// How many records there are in both states together.
+    fn all(self) -> u64 {
+        self.rows + self.rows * 3 / 1000
+    }
+
+    /// Returns the records of one edit, as `device|product`.
+    pub fn edited(self, edit: Edit) -> impl Iterator<Item = String> {
+        (0..self.all())
+            .filter(move |record| self.edit_of(*record) == edit)
+            .map(|record| {
+                let (device, product) = names(record);
+                format!("{device}|{product}")
+            })
     }
 
     /// Writes the file and returns its size in bytes.
@@ -97,11 +104,14 @@ impl Inventory {
     ///
     /// Those of the file system.
     pub fn write(self, path: &Path) -> io::Result<u64> {
-        let mut records: Vec<u64> = (0..self.rows).collect();
-        if self.edited {
-            records.retain(|record| edit_of(*record) != Edit::Delete);
-            records.extend(self.rows..self.rows + self.inserts());
-        }
+        let absent = if self.edited {
+            Edit::Delete
+        } else {
+            Edit::Insert
+        };
+        let mut records: Vec<u64> = (0..self.all())
+            .filter(|record| self.edit_of(*record) != absent)
+            .collect();
         if let Order::Shuffled(seed) = self.order {
             let mut numbers = Numbers(seed);
             for i in (1..records.len()).rev() {
@@ -116,7 +126,7 @@ impl Inventory {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         writeln!(out, "{}", COLUMNS.join(","))?;
         for record in records {
-            let edited = self.edited && edit_of(record) == Edit::Update;
+            let edited = self.edited && self.edit_of(record) == Edit::Update;
             write_record(&mut out, record, edited)?;
         }
         out.flush()?;
@@ -124,8 +134,17 @@ impl Inventory {
     }
 }
 
-fn write_record(out: &mut impl Write, record: u64, edited: bool) -> io::Result<()> {
+fn names(record: u64) -> (String, String) {
     let (device, product) = (record / PRODUCTS, record % PRODUCTS);
+    (
+        format!("PC-{device:07}"),
+        format!("Product {product:03} Professional"),
+    )
+}
+
+fn write_record(out: &mut impl Write, record: u64, edited: bool) -> io::Result<()> {
+    let (device, product_name) = names(record);
+    let product = record % PRODUCTS;
     let mut numbers = Numbers(record);
     let version = (numbers.below(20), numbers.below(100), numbers.below(10_000));
     let day = numbers.below(28) + 1;
@@ -133,8 +152,8 @@ fn write_record(out: &mut impl Write, record: u64, edited: bool) -> io::Result<(
     let size = numbers.below(1 << 32) + u64::from(edited);
     writeln!(
         out,
-        "PC-{device:07},Product {product:03} Professional,{}.{}.{},\"Publisher {}, Inc.\",20{:02}-\
-         {month:02}-{day:02},C:\\Program Files\\Vendor\\Product {product}\\app.exe,{size},ACME\\user{:06},\
+        "{device},{product_name},{}.{}.{},\"Publisher {}, Inc.\",20{:02}-\
+         {month:02}-{day:02},C:\\Program Files\\P{product}\\app.exe,{size},ACME\\user{:06},\
          inventory",
         version.0,
         version.1,

@@ -5,9 +5,15 @@ use std::{fs, path::Path, process::Command};
 fn prints(example: &str, program: &str) {
     let output = Command::new(program).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{example}: {}\n{errors}", output.status);
+    assert!(
+        output.status.success(),
+        "{example}: {}\n{errors}",
+        output.status
+    );
     let printed = String::from_utf8(output.stdout).unwrap();
-    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("expected").join(format!("{example}.txt"));
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("expected")
+        .join(format!("{example}.txt"));
     let expected = fs::read_to_string(expected).unwrap();
     assert_eq!(printed, expected.replace("\r\n", "\n"), "{example}");
 }

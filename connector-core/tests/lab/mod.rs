@@ -36,7 +36,10 @@ pub(crate) fn device(name: &str, cores: i64) -> Vec<Value<'static>> {
     ]
 }
 
-pub(crate) fn devices(names: impl IntoIterator<Item = u32>, cores: i64) -> Vec<Vec<Value<'static>>> {
+pub(crate) fn devices(
+    names: impl IntoIterator<Item = u32>,
+    cores: i64,
+) -> Vec<Vec<Value<'static>>> {
     names
         .into_iter()
         .map(|n| device(&format!("PC-{n:05}"), cores))
