@@ -64,13 +64,13 @@ fn value(ty: Type) -> BoxedStrategy<Value<'static>> {
 fn all_types() -> Arc<Schema> {
     let mut columns = vec![Column::new("id", Type::Int).key()];
     for (i, ty) in TYPES.into_iter().enumerate() {
-        let column = Column::named(format!("{ty}"), ty).null();
+        let column = Column::new(format!("{ty}"), ty).null();
         columns.push(if i % 3 == 2 {
             column.volatile()
         } else {
             column
         });
-        columns.push(Column::named(format!("{ty} twin"), ty).null());
+        columns.push(Column::new(format!("{ty} twin"), ty).null());
     }
     Arc::new(Schema::new(columns).unwrap())
 }
