@@ -98,7 +98,7 @@ impl fmt::Debug for Subject {
 }
 
 fn every_type() -> Schema {
-    const COLUMNS: &[Column] = &[
+    const EVERY_TYPE: Declared = Declared::new(&[
         text("name").key(),
         bool("bool"),
         int("int"),
@@ -122,8 +122,7 @@ fn every_type() -> Schema {
         date("date_or_null").null(),
         uuid("uuid_or_null").null(),
         json("json_or_null").null(),
-    ];
-    const EVERY_TYPE: Declared = Declared::new(COLUMNS);
+    ]);
     EVERY_TYPE.into()
 }
 
