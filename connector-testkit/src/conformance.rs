@@ -10,10 +10,7 @@ use crate::{
 /// Makes a test of each check for a [`Harness`], in a module `conformance`.
 ///
 /// It stands in a connector's `tests/conformance.rs`, after the harness:
-///
-/// ```ignore
-/// connector_testkit::conformance!(FileUploadHarness);
-/// ```
+/// `connector_testkit::conformance!(FileUploadHarness);`. The crate's README shows all of it.
 #[macro_export]
 macro_rules! conformance {
     ($harness:ty) => {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ const STAMPED: Declared = Declared::new(&[
     int("stamp").volatile(),
 ]);
 
-pub fn subjects() -> Vec<Subject> {
+pub(crate) fn subjects() -> Vec<Subject> {
     let stamped = Schema::from(STAMPED).with_duplicates(Duplicates::KeepGreatest);
     vec![
         Subject::of_every_type("everything"),
@@ -30,15 +30,17 @@ pub fn subjects() -> Vec<Subject> {
     ]
 }
 
-pub struct MemoryHarness {
+pub(crate) struct MemoryHarness {
     connector: Arc<MemoryConnector>,
-    pub datasets: Vec<Arc<BreakingDataset>>,
+    pub(crate) datasets: Vec<Arc<BreakingDataset>>,
 }
 
 impl MemoryHarness {
-    pub fn dataset(&self, subject: &Subject) -> &BreakingDataset {
+    pub(crate) fn dataset(&self, subject: &Subject) -> &BreakingDataset {
         let mut datasets = self.datasets.iter();
-        datasets.find(|d| d.name() == subject.name).unwrap()
+        datasets
+            .find(|d| d.name() == subject.name)
+            .expect("one of the subjects")
     }
 }
 
@@ -84,7 +86,7 @@ impl Harness for MemoryHarness {
 }
 
 /// A data set in memory whose source breaks.
-pub struct BreakingDataset {
+pub(crate) struct BreakingDataset {
     inner: MemoryDataset,
     fault: Mutex<Option<Fault>>,
 }
@@ -100,18 +102,22 @@ impl BreakingDataset {
     fn load(&self, rows: &[Values]) {
         self.inner.set(rows.to_vec());
         self.inner.set_failure(None);
-        *self.fault.lock().unwrap() = None;
+        *self.fault_mut() = None;
     }
 
     fn fail(&self, fault: &Fault) {
         if *fault == Fault::Cut {
             self.inner.set_failure(Some(7));
         }
-        *self.fault.lock().unwrap() = Some(fault.clone());
+        *self.fault_mut() = Some(fault.clone());
     }
 
-    pub fn fault(&self) -> Option<Fault> {
-        self.fault.lock().unwrap().clone()
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault_mut().clone()
+    }
+
+    fn fault_mut(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self) -> Result<()> {
