@@ -9,7 +9,15 @@ use std::{
 
 /// The columns of the generated file; the first three are the key.
 pub const COLUMNS: [&str; 9] = [
-    "device", "product", "version", "publisher", "installed_on", "path", "size", "user", "source",
+    "device",
+    "product",
+    "version",
+    "publisher",
+    "installed_on",
+    "path",
+    "size",
+    "user",
+    "source",
 ];
 
 /// A generated inventory of any size, the same for the same parameters.
@@ -71,7 +79,11 @@ fn edit_of(record: u64) -> Edit {
 impl Inventory {
     /// How many updates, inserts and deletes lead from the first state to the edited one.
     pub fn edits(self) -> (u64, u64, u64) {
-        let count = |edit| (0..self.rows).filter(|record| edit_of(*record) == edit).count() as u64;
+        let count = |edit| {
+            (0..self.rows)
+                .filter(|record| edit_of(*record) == edit)
+                .count() as u64
+        };
         (count(Edit::Update), self.inserts(), count(Edit::Delete))
     }
 
@@ -97,7 +109,10 @@ impl Inventory {
                 records.swap(i, usize::try_from(numbers.below(bound)).unwrap_or(0));
             }
         }
-        #[expect(clippy::disallowed_methods, reason = "a generated file, not the store's")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a generated file, not the store's"
+        )]
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         writeln!(out, "{}", COLUMNS.join(","))?;
         for record in records {

@@ -270,7 +270,12 @@ impl Inner {
 impl Staged {
     /// Gives the copy the columns that the data set has now; new ones are null.
     fn widen(&mut self, schema: &Arc<Schema>) -> Result<()> {
-        if self.rows.values().next().is_some_and(|row| !row.schema().same_rows(schema)) {
+        if self
+            .rows
+            .values()
+            .next()
+            .is_some_and(|row| !row.schema().same_rows(schema))
+        {
             for row in self.rows.values_mut() {
                 *row = row.recode(schema)?;
             }
