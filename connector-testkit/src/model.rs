@@ -8,7 +8,7 @@ use connector_core::{Change, ChangeEvent, Digest, Key, Row};
 ///
 /// It takes only events that are exactly right: an insert of a key that it has, an update that
 /// changes nothing, a `before` that is not what it holds, two events for one key or a digest that
-/// does not match are all refused.
+/// does not match are all refused. It does not follow a data set that gains a column.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     rows: BTreeMap<Key, Row>,
@@ -178,5 +178,141 @@ fn brief(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use connector_core::{CycleId, DatasetId, Schema, Timestamp, Value, schema};
+
+    use super::*;
+
+    const SCHEMA: schema::Declared = schema::Declared::new(&[
+        schema::int("id").key(),
+        schema::int("size"),
+        schema::int("stamp").volatile(),
+    ]);
+
+    fn row(id: i64, size: i64, stamp: i64) -> Row {
+        let schema = Arc::new(Schema::from(SCHEMA));
+        Row::from_values(&schema, &[id, size, stamp].map(Value::Int)).unwrap()
+    }
+
+    fn complete(rows: &[Row]) -> Change {
+        let mut digest = Digest::default();
+        for row in rows {
+            digest.add(row);
+        }
+        let rows = rows.len() as u64;
+        Change::SnapshotComplete { rows, digest }
+    }
+
+    fn events(changes: Vec<Change>) -> Vec<ChangeEvent> {
+        let full = matches!(changes.first(), Some(Change::Truncate { .. }));
+        let event = |(seq, change)| ChangeEvent {
+            dataset: DatasetId::new("lab", "disks"),
+            cycle: CycleId::new(1, Timestamp::MIN, full),
+            seq,
+            change,
+        };
+        (1..).zip(changes).map(event).collect()
+    }
+
+    fn loaded() -> Model {
+        let (a, b) = (row(1, 1, 1), row(2, 2, 2));
+        let schema = Arc::clone(a.schema());
+        let mut model = Model::new();
+        model
+            .apply(&events(vec![
+                Change::Truncate { schema },
+                Change::Insert { after: a.clone() },
+                Change::Insert { after: b.clone() },
+                complete(&[b, a]),
+            ]))
+            .unwrap();
+        model
+    }
+
+    #[test]
+    fn takes_what_is_right() {
+        let mut model = loaded();
+        let changes = vec![
+            Change::Insert {
+                after: row(3, 3, 3),
+            },
+            // The receiver does not have the newest stamp, which is not sent for itself.
+            Change::Update {
+                before: row(1, 1, 9),
+                after: row(1, 5, 10),
+            },
+            Change::Delete {
+                before: row(2, 2, 2),
+            },
+            complete(&[row(1, 5, 10), row(3, 3, 3)]),
+        ];
+        model.apply(&events(changes)).unwrap();
+        let rows: Vec<_> = model.rows().cloned().collect();
+        assert_eq!(difference(&[row(3, 3, 0), row(1, 5, 0)], &rows), None);
+    }
+
+    #[test]
+    fn refuses_what_is_wrong() {
+        let same = || complete(&[row(1, 1, 1), row(2, 2, 2)]);
+        let update = |before, after| vec![Change::Update { before, after }, same()];
+        let insert = |after| Change::Insert { after };
+        let delete = |before| Change::Delete { before };
+        for (changes, wrong) in [
+            (vec![], "a cycle without events"),
+            (vec![insert(row(3, 3, 3))], "the cycle ends with insert"),
+            (
+                vec![insert(row(1, 1, 1)), same()],
+                "insert 1: the key is there already",
+            ),
+            (
+                vec![delete(row(3, 3, 3)), same()],
+                "delete 1: `before` is not what",
+            ),
+            (
+                vec![delete(row(1, 9, 1)), same()],
+                "delete 1: `before` is not what",
+            ),
+            (
+                update(row(1, 1, 1), row(1, 1, 2)),
+                "update 1: nothing changes",
+            ),
+            (
+                update(row(1, 1, 1), row(2, 1, 1)),
+                "update 1: the key changes",
+            ),
+            (
+                update(row(1, 9, 1), row(1, 2, 1)),
+                "update 1: `before` is not what",
+            ),
+            (
+                vec![delete(row(1, 1, 1)), insert(row(1, 2, 1)), same()],
+                "insert 2: the key's second event",
+            ),
+            (
+                vec![complete(&[row(1, 1, 1)])],
+                "snapshot_complete 1: 1 rows announced",
+            ),
+            (
+                vec![complete(&[row(1, 1, 1), row(2, 3, 2)])],
+                "snapshot_complete 1: the digest does not match",
+            ),
+        ] {
+            let told = loaded().apply(&events(changes)).unwrap_err();
+            assert!(told.starts_with(wrong), "{told:?} instead of {wrong:?}");
+        }
+        let mut gap = events(vec![insert(row(3, 3, 3)), same()]);
+        gap[1].seq = 3;
+        assert!(
+            loaded()
+                .apply(&gap)
+                .unwrap_err()
+                .contains("seq 3 in place 2")
+        );
     }
 }

@@ -68,6 +68,9 @@ fn loses_the_last_row() {
         &[Check::Counts, Check::D1],
         "everything, 1 rows: a row is missing",
     );
+    let failure = run::<BrokenHarness<LoseLast>>(Check::D1, None).unwrap_err();
+    let smallest = failure.message().matches("Put([").count();
+    assert_eq!(smallest, 1, "one row is enough to see it: {failure}");
 }
 
 #[test]
