@@ -128,3 +128,68 @@ impl<S> fmt::Debug for FaultySink<S> {
         write!(f, "FaultySink({:?})", self.plan().fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use connector_core::{
+        Change, DatasetId, Digest, Schema, Timestamp,
+        memory::MemorySink,
+        schema::{Declared, int},
+    };
+
+    use super::*;
+
+    fn empty_cycle() -> Vec<ChangeEvent> {
+        const SCHEMA: Declared = Declared::new(&[int("id").key()]);
+        let schema = Arc::new(Schema::from(SCHEMA));
+        let digest = Digest::default();
+        let changes = [
+            Change::Truncate { schema },
+            Change::SnapshotComplete { rows: 0, digest },
+        ];
+        let event = |(seq, change)| ChangeEvent {
+            dataset: DatasetId::new("lab", "disks"),
+            cycle: CycleId::new(1, Timestamp::MIN, true),
+            seq,
+            change,
+        };
+        (1..).zip(changes).map(event).collect()
+    }
+
+    #[tokio::test]
+    async fn fails_once_before_or_after_doing_the_work() {
+        let events = empty_cycle();
+        let (id, cycle) = (&events[0].dataset, &events[0].cycle);
+        for (fault, seen, committed) in [
+            (SinkFault::BeforeWrite, 0, false),
+            (SinkFault::AfterWrite, 2, false),
+            (SinkFault::BeforeCommit, 2, false),
+            (SinkFault::AfterCommit, 2, true),
+        ] {
+            let mut sink = FaultySink::new(MemorySink::default());
+            sink.fail(fault, 0);
+            let failed = match sink.write(&events).await {
+                Ok(()) => sink.commit(cycle).await,
+                failed => failed,
+            };
+            assert_eq!(failed.unwrap_err().kind(), ErrorKind::Sink);
+            assert!(!sink.is_armed());
+            assert_eq!(sink.take_seen().len(), seen, "{fault:?}");
+            assert_eq!(sink.inner().cycle(id).is_some(), committed, "{fault:?}");
+            sink.write(&events).await.unwrap();
+            sink.commit(cycle).await.unwrap();
+            assert_eq!(sink.inner().cycle(id), Some(*cycle));
+        }
+    }
+
+    #[tokio::test]
+    async fn lets_calls_of_its_kind_pass_first() {
+        let events = empty_cycle();
+        let mut sink = FaultySink::new(MemorySink::default());
+        sink.fail(SinkFault::BeforeCommit, 1);
+        for passes in [true, false, true] {
+            sink.write(&events).await.unwrap();
+            assert_eq!(sink.commit(&events[0].cycle).await.is_ok(), passes);
+        }
+    }
+}

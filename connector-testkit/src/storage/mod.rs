@@ -238,8 +238,8 @@ impl Storage for CrashStorage {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
         }
         // The files that the real one leaves there, so that nobody takes the folder for his own.
-        inner.disk.create("lock")?;
-        inner.disk.create("lock.holder")?;
+        inner.disk.create(".lock")?;
+        inner.disk.create(".lock.holder")?;
         inner.holder = Some(holder.to_owned());
         Ok(Box::new(Lock(self.clone())))
     }
