@@ -1,5 +1,6 @@
 //! A store, a source and a sink that the engine's tests share.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::sync::Arc;
 
@@ -70,16 +71,15 @@ impl Lab {
 
     /// The store of this process.
     pub(crate) async fn store(&mut self) -> Store {
-        match &self.store {
-            Some(store) => store.clone(),
-            None => {
-                let clock = Arc::new(ManualClock::default());
-                let store = Store::open(Arc::new(self.storage.clone()), clock)
+        if self.store.is_none() {
+            let clock = Arc::new(ManualClock::default());
+            self.store = Some(
+                Store::open(Arc::new(self.storage.clone()), clock)
                     .await
-                    .unwrap();
-                self.store.insert(store).clone()
-            }
+                    .unwrap(),
+            );
         }
+        self.store.clone().unwrap()
     }
 
     /// The process ends.
