@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The host of inventory connectors: configuration, schedule, sinks, logs and a command line.
+
+mod sink;
+
+pub use sink::{
+    EVENT_SCHEMA, EventLine, NdjsonSink, ProcessEntry, SqliteSink, SyncEntry, TableState,
+};
