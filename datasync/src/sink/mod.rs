@@ -2,6 +2,8 @@
 
 mod ndjson;
 mod sqlite;
+#[cfg(test)]
+mod testing;
 
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
 pub use sqlite::{ProcessEntry, SqliteSink, SyncEntry, TableState};
