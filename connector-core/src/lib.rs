@@ -5,12 +5,18 @@
 mod baseline;
 mod clock;
 mod connector;
+mod cycle;
 mod dataset;
 mod decimal;
+mod delivery;
+mod diff;
 mod error;
 mod event;
+mod fold;
 mod json;
+pub mod layer;
 pub mod memory;
+mod outbox;
 mod retry;
 mod row;
 pub mod schema;
@@ -20,9 +26,12 @@ mod snapshot;
 mod time;
 mod value;
 
-pub use baseline::{FileStorage, ReadFile, Storage, WriteFile};
+pub use baseline::{
+    Changes, DatasetStatus, FileStorage, Held, ReadFile, Rows, Storage, Store, WriteFile,
+};
 pub use clock::{Clock, SystemClock};
 pub use connector::{Availability, CheckReport, Connector, ConnectorInfo, DatasetCheck};
+pub use cycle::{Cycle, CycleOptions, DatasetReport, DeleteGuard, Outcome};
 pub use dataset::{Dataset, DatasetExt, DatasetInfo};
 pub use decimal::{Decimal, MAX_SCALE};
 pub use error::{Error, ErrorKind, Result};

@@ -109,11 +109,11 @@ impl<'de> Deserialize<'de> for Type {
     }
 }
 
-/// One column of a [`Schema`]. Usable in constants.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// One column of a [`Schema`], or with a literal for a name, of a [`Declared`] one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Column {
-    name: Cow<'static, str>,
+pub struct Column<N = Box<str>> {
+    name: N,
     #[serde(rename = "type")]
     ty: Type,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -133,10 +133,10 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl Column {
-    /// Declares a column that is not null, not part of the key and compared.
-    pub const fn new(name: &'static str, ty: Type) -> Self {
+    /// Makes a column that is not null, not part of the key and compared.
+    pub fn new(name: impl Into<Box<str>>, ty: Type) -> Self {
         Self {
-            name: Cow::Borrowed(name),
+            name: name.into(),
             ty,
             key: false,
             nullable: false,
@@ -144,17 +144,13 @@ impl Column {
         }
     }
 
-    /// Declares such a column with a name that is known only at run time.
-    pub fn named(name: impl Into<String>, ty: Type) -> Self {
-        Self {
-            name: Cow::Owned(name.into()),
-            ty,
-            key: false,
-            nullable: false,
-            volatile: false,
-        }
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
+}
 
+impl<N> Column<N> {
     /// Makes it part of the key.
     #[must_use]
     pub const fn key(mut self) -> Self {
@@ -192,11 +188,6 @@ impl Column {
         self
     }
 
-    /// Returns the name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Returns the type.
     pub const fn ty(&self) -> Type {
         self.ty
@@ -216,20 +207,42 @@ impl Column {
     pub const fn is_volatile(&self) -> bool {
         self.volatile
     }
+}
 
-    const fn const_name(&self) -> &[u8] {
-        match &self.name {
-            Cow::Borrowed(name) => name.as_bytes(),
-            Cow::Owned(_) => panic!("a declared column's name is a literal"),
+impl From<Column<&'static str>> for Column {
+    fn from(declared: Column<&'static str>) -> Self {
+        let Column {
+            name,
+            ty,
+            key,
+            nullable,
+            volatile,
+        } = declared;
+        Self {
+            name: name.into(),
+            ty,
+            key,
+            nullable,
+            volatile,
         }
+    }
+}
+
+const fn declared(name: &'static str, ty: Type) -> Column<&'static str> {
+    Column {
+        name,
+        ty,
+        key: false,
+        nullable: false,
+        volatile: false,
     }
 }
 
 macro_rules! constructors {
     ($($(#[$doc:meta])* $name:ident => $ty:expr;)*) => {$(
         $(#[$doc])*
-        pub const fn $name(name: &'static str) -> Column {
-            Column::new(name, $ty)
+        pub const fn $name(name: &'static str) -> Column<&'static str> {
+            declared(name, $ty)
         }
     )*};
 }
@@ -256,8 +269,8 @@ constructors! {
 }
 
 /// Declares a [`Type::Decimal`] column of that many decimal places.
-pub const fn decimal(name: &'static str, scale: u8) -> Column {
-    Column::new(name, Type::Decimal { scale })
+pub const fn decimal(name: &'static str, scale: u8) -> Column<&'static str> {
+    declared(name, Type::Decimal { scale })
 }
 
 /// Columns that the compiler has checked.
@@ -297,7 +310,7 @@ pub const fn decimal(name: &'static str, scale: u8) -> Column {
 /// # let _ = WRONG;
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Declared(&'static [Column]);
+pub struct Declared(&'static [Column<&'static str>]);
 
 impl Declared {
     /// Checks the columns.
@@ -305,12 +318,12 @@ impl Declared {
     /// # Panics
     ///
     /// When the declaration is wrong; in a constant that is a compile error.
-    pub const fn new(columns: &'static [Column]) -> Self {
+    pub const fn new(columns: &'static [Column<&'static str>]) -> Self {
         let mut has_key = false;
         let mut i = 0;
         while i < columns.len() {
             let column = &columns[i];
-            assert!(!column.const_name().is_empty(), "a column has no name");
+            assert!(!column.name.is_empty(), "a column has no name");
             assert!(
                 !(column.key && column.nullable),
                 "a key column can't be null"
@@ -323,7 +336,7 @@ impl Declared {
             let mut j = 0;
             while j < i {
                 assert!(
-                    !same(columns[j].const_name(), column.const_name()),
+                    !same(columns[j].name.as_bytes(), column.name.as_bytes()),
                     "a column's name is repeated"
                 );
                 j += 1;
@@ -338,7 +351,7 @@ impl Declared {
     }
 
     /// Returns the columns.
-    pub const fn columns(self) -> &'static [Column] {
+    pub const fn columns(self) -> &'static [Column<&'static str>] {
         self.0
     }
 }
@@ -394,7 +407,8 @@ impl Schema {
     ///
     /// [`ErrorKind::Data`] when there is no key, a key column is nullable or volatile, or a name
     /// is empty or repeated.
-    pub fn new(columns: Vec<Column>) -> Result<Self> {
+    pub fn new(columns: impl IntoIterator<Item = impl Into<Column>>) -> Result<Self> {
+        let columns: Vec<Column> = columns.into_iter().map(Into::into).collect();
         let wrong = |what: &str, column: &Column| {
             Err(Error::new(ErrorKind::Data, what).with("column", column.name()))
         };
@@ -463,12 +477,12 @@ impl Schema {
 
     /// Returns the column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
+        self.columns.iter().find(|column| *column.name == *name)
     }
 
     /// Returns the place of the column of that name.
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        self.columns.iter().position(|column| *column.name == *name)
     }
 
     /// Returns the key's columns.
@@ -548,7 +562,13 @@ impl fmt::Debug for Schema {
 
 impl From<Declared> for Schema {
     fn from(declared: Declared) -> Self {
-        Self::from_checked(declared.0.to_vec())
+        Self::from_checked(
+            declared
+                .0
+                .iter()
+                .map(|column| Column::from(*column))
+                .collect(),
+        )
     }
 }
 
@@ -582,7 +602,7 @@ impl<'de> Deserialize<'de> for Schema {
 mod tests {
     use super::*;
 
-    fn schema(columns: &[Column]) -> Schema {
+    fn schema(columns: &[Column<&'static str>]) -> Schema {
         Schema::new(columns.to_vec()).unwrap()
     }
 

@@ -25,6 +25,7 @@ const MIN_TICKS: i64 = -719_162 * TICKS_PER_DAY;
 /// 9999-12-31T23:59:59.9999999
 const MAX_TICKS: i64 = 2_932_897 * TICKS_PER_DAY - 1;
 
+const NOT_LOCAL: ParseError = ParseError("not a local time such as 2024-05-31T17:30:00");
 const RANGE: ParseError = ParseError("outside the years 1 to 9999");
 
 /// Splits ticks into a civil date and time. `ticks` is within `MIN_TICKS..=MAX_TICKS`.
@@ -143,11 +144,34 @@ impl FromStr for Timestamp {
 
     /// Takes RFC 3339: date, time and offset or `Z`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        refuse_leap_second(text)?;
-        let at: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| ParseError("not a time with an offset such as 2024-05-31T17:30:00Z"))?;
-        ticks_from_civil(jiff::tz::Offset::UTC.to_datetime(at)).map(Self)
+        const WRONG: ParseError =
+            ParseError("not a time with an offset such as 2024-05-31T17:30:00Z");
+        // jiff's own moments end a day before the year 9999 does, so the offset is ours to take.
+        let at = text
+            .bytes()
+            .skip(10)
+            .position(|b| matches!(b, b'Z' | b'z' | b'+' | b'-'));
+        let (local, offset) = at
+            .and_then(|at| text.split_at_checked(at + 10))
+            .ok_or(WRONG)?;
+        let minutes = match offset.as_bytes() {
+            b"Z" | b"z" => 0,
+            [sign, h1, h2, b':', m1, m2] => {
+                let (hours, minutes) = (digits(&[*h1, *h2]), digits(&[*m1, *m2]));
+                let (hours, minutes) = (hours.ok_or(WRONG)?, minutes.ok_or(WRONG)?);
+                if hours > 23 || minutes > 59 {
+                    return Err(WRONG);
+                }
+                let east = i64::from(hours) * 60 + i64::from(minutes);
+                if *sign == b'-' { -east } else { east }
+            }
+            _ => return Err(WRONG),
+        };
+        let LocalTimestamp(ticks) = local.parse().map_err(|error| match error {
+            NOT_LOCAL => WRONG,
+            other => other,
+        })?;
+        Self::from_ticks(ticks - minutes * 60 * TICKS_PER_SECOND)
     }
 }
 
@@ -177,7 +201,6 @@ impl FromStr for LocalTimestamp {
     /// Takes `YYYY-MM-DDTHH:MM[:SS[.fffffff]]`, with `T` or a space. An offset is an error, since
     /// dropping it would lose it.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        const WRONG: ParseError = ParseError("not a local time such as 2024-05-31T17:30:00");
         refuse_leap_second(text)?;
         // A date alone, an offset or a zone would all be taken and quietly changed.
         let plain = text.len() > 10
@@ -186,9 +209,9 @@ impl FromStr for LocalTimestamp {
                 .skip(10)
                 .all(|b| b.is_ascii_digit() || matches!(b, b'T' | b' ' | b':' | b'.'));
         if !plain {
-            return Err(WRONG);
+            return Err(NOT_LOCAL);
         }
-        let at: civil::DateTime = text.parse().map_err(|_| WRONG)?;
+        let at: civil::DateTime = text.parse().map_err(|_| NOT_LOCAL)?;
         ticks_from_civil(at).map(Self)
     }
 }

@@ -1,5 +1,23 @@
 //! The last committed snapshot of each data set, and the changes since.
 
+mod block;
+mod index;
+mod live;
+mod manifest;
+mod place;
+mod segment;
+mod state;
 mod storage;
+mod store;
 
+pub(crate) use index::Entry;
+pub(crate) use live::{Layer, Layers, LiveRows};
+pub(crate) use manifest::{Changes as CycleChanges, HeldCycle, Manifest};
+pub(crate) use place::Place;
+pub(crate) use segment::{
+    Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef, SegmentWriter,
+};
+pub(crate) use state::Baseline;
 pub use storage::{FileStorage, ReadFile, Storage, WriteFile};
+pub(crate) use store::blocking;
+pub use store::{Changes, DatasetStatus, Held, Rows, Store};

@@ -171,14 +171,14 @@ impl Storage for FileStorage {
 
     fn lock(&self, holder: &str) -> io::Result<Box<dyn Send + Sync>> {
         fs::create_dir_all(&self.root)?;
-        let path = self.root.join("lock");
+        let path = self.root.join(".lock");
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path)?;
         // The holder stands in a file of its own: Windows lets nobody read a locked one.
-        let name = self.root.join("lock.holder");
+        let name = self.root.join(".lock.holder");
         match file.try_lock() {
             Ok(()) => {
                 let mut file_of_name = OpenOptions::new()

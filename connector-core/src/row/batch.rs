@@ -88,8 +88,8 @@ impl Batch {
             .map(|(start, end)| start..end)
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<usize>) {
-        (self.bytes, self.ends)
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

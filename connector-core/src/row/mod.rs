@@ -15,6 +15,7 @@ mod key;
 
 pub(crate) use batch::sealed::Sealed;
 pub use batch::{Batch, RowTarget, RowWriter};
+pub(crate) use key::encode as encode_key;
 pub use key::{Key, KeyHash, RowHash};
 
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -100,6 +101,13 @@ impl<'a> RowRef<'a> {
         self.bytes
             .get(..section_len(self.bytes, compared))
             .unwrap_or(self.bytes)
+    }
+
+    /// The row's length, when `bytes` may go on after it.
+    pub(crate) fn measure(self) -> usize {
+        let (compared, volatile) = self.schema.section_lens();
+        let first = section_len(self.bytes, compared);
+        first + section_len(self.bytes.get(first..).unwrap_or_default(), volatile)
     }
 
     /// The bytes of a cell, or none when it is null.
@@ -341,6 +349,21 @@ impl Row {
     /// [`ErrorKind::Data`] when a field has no column, or a column does not fit its field.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T> {
         de::from_row(self.as_ref())
+    }
+
+    /// Returns the same record with the columns of another schema: cells are matched by name, and
+    /// what was not there before is null.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Data`] when a cell does not fit its new column.
+    pub fn recode(&self, schema: &Arc<Schema>) -> Result<Self> {
+        let values: Vec<Value<'_>> = schema
+            .columns()
+            .iter()
+            .map(|column| self.value(column.name()).unwrap_or(Value::Null))
+            .collect();
+        Self::from_values(schema, &values)
     }
 
     /// Returns the places of the columns whose cells differ from those of `before`, volatile ones

@@ -1,0 +1,165 @@
+//! The baseline as one: a base with the changes since laid over it.
+
+use std::sync::Arc;
+
+use super::{
+    index::Entry,
+    place::Place,
+    segment::{IndexCursor, Record, RecordCursor, RowFetcher, Segment},
+};
+use crate::{error::Result, row::Row};
+
+/// Which segment of a baseline: 0 is the base, the others are changes in the order of cycles.
+pub(crate) type Layer = usize;
+
+/// The base and the live changes of one data set, open.
+#[derive(Clone)]
+pub(crate) struct Layers(Arc<Vec<Arc<Segment>>>);
+
+impl Layers {
+    /// Takes the base first.
+    pub(super) fn new(segments: Vec<Arc<Segment>>) -> Self {
+        Self(Arc::new(segments))
+    }
+
+    /// What the changes say of the keys that they touch, newest only, in key order.
+    fn overlay(&self) -> Result<Vec<(Entry, Layer)>> {
+        let mut overlay = Vec::new();
+        for (layer, segment) in self.0.iter().enumerate().skip(1) {
+            let mut index = segment.index();
+            while let Some(entry) = index.next()? {
+                overlay.push((entry, layer));
+            }
+        }
+        overlay.sort_unstable_by_key(|(entry, layer)| (entry.key, std::cmp::Reverse(*layer)));
+        overlay.dedup_by_key(|(entry, _)| entry.key);
+        Ok(overlay)
+    }
+
+    /// Every row's entry in key order.
+    pub(crate) fn index(&self) -> Result<MergedIndex> {
+        let mut base = self.0[0].index();
+        let next = base.next()?;
+        Ok(MergedIndex {
+            base,
+            next,
+            overlay: self.overlay()?.into_iter().peekable(),
+        })
+    }
+
+    /// Fetches single rows.
+    pub(crate) fn fetchers(&self) -> Vec<RowFetcher> {
+        self.0.iter().map(Segment::fetcher).collect()
+    }
+
+    /// Every row: those of the base in their order, then those that came or changed since.
+    pub(crate) fn rows(&self) -> Result<LiveRows> {
+        let mut skip = self.0[0].dead()?;
+        let mut keep: Vec<Vec<Place>> = vec![Vec::new(); self.0.len()];
+        let overlay = self.overlay()?;
+        if !overlay.is_empty() {
+            let mut touched = overlay.iter().map(|(entry, _)| entry.key).peekable();
+            let mut base = self.0[0].index();
+            while let Some(entry) = base.next()? {
+                while touched.next_if(|key| *key < entry.key).is_some() {}
+                if touched.peek() == Some(&entry.key) {
+                    skip.push(entry.place);
+                }
+            }
+            for (entry, layer) in overlay {
+                if entry.place != Place::NONE {
+                    keep[layer].push(entry.place);
+                }
+            }
+        }
+        skip.sort_unstable();
+        for places in &mut keep {
+            places.sort_unstable();
+        }
+        let records = self.0[0].records();
+        Ok(LiveRows {
+            layers: self.clone(),
+            layer: 0,
+            records,
+            places: skip,
+            at: 0,
+            keep,
+        })
+    }
+}
+
+/// See [`Layers::index`].
+pub(crate) struct MergedIndex {
+    base: IndexCursor,
+    next: Option<Entry>,
+    overlay: std::iter::Peekable<std::vec::IntoIter<(Entry, Layer)>>,
+}
+
+impl MergedIndex {
+    pub(crate) fn next(&mut self) -> Result<Option<(Entry, Layer)>> {
+        loop {
+            let base = self.next;
+            let newer = self
+                .overlay
+                .next_if(|(entry, _)| base.is_none_or(|b| entry.key <= b.key));
+            let Some((entry, layer)) = newer else {
+                let Some(entry) = base else { return Ok(None) };
+                self.next = self.base.next()?;
+                return Ok(Some((entry, 0)));
+            };
+            if base.is_some_and(|b| b.key == entry.key) {
+                self.next = self.base.next()?;
+            }
+            if entry.place != Place::NONE {
+                return Ok(Some((entry, layer)));
+            }
+        }
+    }
+}
+
+/// See [`Layers::rows`].
+pub(crate) struct LiveRows {
+    layers: Layers,
+    layer: Layer,
+    records: RecordCursor,
+    /// Of the current layer, sorted: the places to pass over in the base, to keep in the others.
+    places: Vec<Place>,
+    at: usize,
+    keep: Vec<Vec<Place>>,
+}
+
+impl LiveRows {
+    pub(crate) fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            let found = if self.layer == 0 {
+                self.records
+                    .next_row()?
+                    .map(|(place, row)| (place, Some(row), false))
+            } else {
+                self.records
+                    .next_record()?
+                    .map(|(place, record)| match record {
+                        Record::Insert { after } | Record::Update { after, .. } => {
+                            (place, Some(after), true)
+                        }
+                        Record::Delete { .. } => (place, None, true),
+                    })
+            };
+            let Some((place, row, listed_is_live)) = found else {
+                self.layer += 1;
+                let Some(segment) = self.layers.0.get(self.layer) else {
+                    return Ok(None);
+                };
+                self.records = segment.records();
+                self.places = std::mem::take(&mut self.keep[self.layer]);
+                self.at = 0;
+                continue;
+            };
+            let listed = self.places.get(self.at) == Some(&place);
+            self.at += usize::from(listed);
+            if let (Some(row), true) = (row, listed == listed_is_live) {
+                return Ok(Some(row));
+            }
+        }
+    }
+}

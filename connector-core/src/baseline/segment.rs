@@ -1,0 +1,481 @@
+//! Immutable files of rows: a *base* holds a whole snapshot, a *changes* segment what one cycle
+//! changed.
+//!
+//! ```text
+//! segment = "DSYNCSEG" · version (u32) · header length (u32) · checksum (u64) · header (JSON)
+//!           blocks of records, in the order of arrival
+//!           blocks of index entries, in the order of key hashes
+//!           blocks of dead places (a base only)
+//!           footer (JSON) · footer length (u32) · checksum (u64) · "DSYNCEND"
+//! record  = row                               in a base
+//!         | kind (u8) · row(s)                in a changes segment: after, then before
+//! row     = length (u32) · bytes
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    block::{
+        BlockFile, BlockWriter, Blocks, ROW_BLOCK, STREAM_BLOCK, checksum, damaged, storage_error,
+    },
+    index::{self, Entry},
+    place::Place,
+    storage::Storage,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    row::Row,
+    schema::Schema,
+};
+
+/// The format that this program writes. It reads no other, and says so by number.
+const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"DSYNCSEG";
+const END: &[u8; 8] = b"DSYNCEND";
+/// Magic, version, header length, checksum.
+const PREFIX: usize = 24;
+/// Footer length, checksum, end mark.
+const TRAILER: usize = 20;
+
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SegmentKind {
+    Base,
+    Changes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    kind: SegmentKind,
+    schema: Schema,
+}
+
+/// Where the parts end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Footer {
+    records: u64,
+    records_end: u64,
+    index_end: u64,
+    dead_end: u64,
+}
+
+/// How a manifest names a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentRef {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+    /// Of the footer, so that a file of another time does not pass.
+    checksum: String,
+}
+
+/// A change as it stands in a changes segment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    Insert { after: Row },
+    Update { after: Row, before: Row },
+    Delete { before: Row },
+}
+
+const INSERT: u8 = 1;
+const UPDATE: u8 = 2;
+const DELETE: u8 = 3;
+
+fn length(row: &[u8]) -> Result<[u8; 4]> {
+    match u32::try_from(row.len()) {
+        Ok(length) => Ok(length.to_le_bytes()),
+        Err(_) => Err(Error::new(ErrorKind::Data, "a row is over 4 GiB")),
+    }
+}
+
+/// Writes a segment. What was never finished is nobody's, and is removed when the store is opened.
+pub(crate) struct SegmentWriter {
+    blocks: BlockWriter,
+    file: String,
+    records: u64,
+}
+
+impl SegmentWriter {
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        folder: &str,
+        file: String,
+        kind: SegmentKind,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let path = format!("{folder}/{file}");
+        let located = storage.locate(&path);
+        let out = storage
+            .create(&path)
+            .map_err(|error| storage_error(&located, "can't create a file", error))?;
+        // Rows of a base are fetched one by one and are most of the bytes; prototypes lost more
+        // time to packing them than the disk gained.
+        let (target, compress) = match kind {
+            SegmentKind::Base => (ROW_BLOCK, false),
+            SegmentKind::Changes => (STREAM_BLOCK, true),
+        };
+        let mut blocks = BlockWriter::new(out, located, target, compress);
+        let header = json(&Header {
+            kind,
+            schema: schema.clone(),
+        })?;
+        let header_len = u32::try_from(header.len()).unwrap_or(u32::MAX);
+        blocks.raw(MAGIC)?;
+        blocks.raw(&VERSION.to_le_bytes())?;
+        blocks.raw(&header_len.to_le_bytes())?;
+        blocks.raw(&checksum(u64::from(VERSION), header_len, 0, &header).to_le_bytes())?;
+        blocks.raw(&header)?;
+        Ok(Self {
+            blocks,
+            file,
+            records: 0,
+        })
+    }
+
+    /// Appends a row of a base.
+    pub(crate) fn row(&mut self, row: &[u8]) -> Result<Place> {
+        self.records += 1;
+        self.blocks.record(&[&length(row)?, row])
+    }
+
+    pub(crate) fn insert(&mut self, after: &[u8]) -> Result<Place> {
+        self.records += 1;
+        self.blocks.record(&[&[INSERT], &length(after)?, after])
+    }
+
+    pub(crate) fn update(&mut self, after: &[u8], before: &[u8]) -> Result<Place> {
+        self.records += 1;
+        self.blocks
+            .record(&[&[UPDATE], &length(after)?, after, &length(before)?, before])
+    }
+
+    pub(crate) fn delete(&mut self, before: &[u8]) -> Result<()> {
+        self.records += 1;
+        self.blocks
+            .record(&[&[DELETE], &length(before)?, before])
+            .map(drop)
+    }
+
+    /// Makes the rows written so far readable with [`RowFetcher`].
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.blocks.flush()
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Ends the segment and makes its content durable (its name is the caller's to sync).
+    ///
+    /// `entries` are sorted by key; `dead` are the sorted places of rows that no entry points to.
+    pub(crate) fn finish(
+        mut self,
+        entries: impl Iterator<Item = Entry>,
+        dead: &[Place],
+    ) -> Result<SegmentRef> {
+        self.blocks.end_block()?;
+        let records_end = self.blocks.offset();
+        for entry in entries {
+            self.blocks.record(&[&entry.to_bytes()])?;
+        }
+        self.blocks.end_block()?;
+        let index_end = self.blocks.offset();
+        for place in dead {
+            self.blocks.record(&[&place.0.to_le_bytes()])?;
+        }
+        self.blocks.end_block()?;
+        let dead_end = self.blocks.offset();
+        let footer = json(&Footer {
+            records: self.records,
+            records_end,
+            index_end,
+            dead_end,
+        })?;
+        let footer_len = u32::try_from(footer.len()).unwrap_or(u32::MAX);
+        let sum = checksum(dead_end, footer_len, 0, &footer);
+        self.blocks.raw(&footer)?;
+        self.blocks.raw(&footer_len.to_le_bytes())?;
+        self.blocks.raw(&sum.to_le_bytes())?;
+        self.blocks.raw(END)?;
+        self.blocks.sync()?;
+        Ok(SegmentRef {
+            file: self.file,
+            bytes: self.blocks.offset(),
+            checksum: format!("{sum:016x}"),
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "can't write JSON").with_source(error))
+}
+
+/// An open segment. Every byte that it returns has been checked.
+pub(crate) struct Segment {
+    blocks: BlockFile,
+    kind: SegmentKind,
+    schema: Arc<Schema>,
+    footer: Footer,
+    records_start: u64,
+}
+
+impl Segment {
+    pub(crate) fn open(storage: &dyn Storage, folder: &str, named: &SegmentRef) -> Result<Self> {
+        let path = format!("{folder}/{}", named.file);
+        let located = storage.locate(&path);
+        let file = storage
+            .open(&path)
+            .map_err(|error| storage_error(&located, "can't open a file of the store", error))?;
+        let blocks = BlockFile::new(file, located)?;
+        let path = blocks.path();
+        let u32_of = |b: &[u8]| b.try_into().map_or(0, u32::from_le_bytes);
+
+        if blocks.size() != named.bytes {
+            return Err(damaged(
+                path,
+                "it does not have the length that the manifest names",
+            ));
+        }
+        let prefix = blocks.read_at(0, PREFIX)?;
+        if !prefix.starts_with(MAGIC) {
+            return Err(damaged(path, "it is not a segment"));
+        }
+        let version = u32_of(&prefix[8..12]);
+        if version != VERSION {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!("a file of the store has format {version}; this program knows {VERSION}"),
+            )
+            .with("path", path));
+        }
+        let header_len = u32_of(&prefix[12..16]);
+        let header = blocks.read_at(PREFIX as u64, header_len as usize)?;
+        if prefix[16..] != checksum(u64::from(VERSION), header_len, 0, &header).to_le_bytes() {
+            return Err(damaged(path, "its header does not have its checksum"));
+        }
+        let header: Header = serde_json::from_slice(&header)
+            .map_err(|_| damaged(path, "its header can't be read"))?;
+
+        let trailer_at = blocks.size().saturating_sub(TRAILER as u64);
+        let trailer = blocks.read_at(trailer_at, TRAILER)?;
+        let footer_len = u32_of(&trailer[..4]);
+        let footer_at = trailer_at.checked_sub(u64::from(footer_len));
+        let footer_at = footer_at.ok_or_else(|| damaged(path, "its footer is cut off"))?;
+        let footer = blocks.read_at(footer_at, footer_len as usize)?;
+        let sum = checksum(footer_at, footer_len, 0, &footer);
+        if trailer[4..12] != sum.to_le_bytes()
+            || trailer[12..] != *END
+            || named.checksum != format!("{sum:016x}")
+        {
+            return Err(damaged(path, "its footer does not have its checksum"));
+        }
+        let footer = serde_json::from_slice(&footer)
+            .map_err(|_| damaged(path, "its footer can't be read"))?;
+        let records_start = PREFIX as u64 + u64::from(header_len);
+        let schema = Arc::new(header.schema);
+        Ok(Self {
+            blocks,
+            kind: header.kind,
+            schema,
+            footer,
+            records_start,
+        })
+    }
+
+    /// The dead places of a base, sorted.
+    pub(crate) fn dead(&self) -> Result<Vec<Place>> {
+        let mut blocks = Blocks::new(self.footer.index_end, self.footer.dead_end);
+        let mut places = Vec::new();
+        while let Some((_, block)) = blocks.next(&self.blocks)? {
+            places.extend(
+                block
+                    .chunks_exact(8)
+                    .map(|b| Place(b.try_into().map_or(0, u64::from_le_bytes))),
+            );
+        }
+        Ok(places)
+    }
+
+    pub(crate) fn index(self: &Arc<Self>) -> IndexCursor {
+        let blocks = Blocks::new(self.footer.records_end, self.footer.index_end);
+        IndexCursor {
+            segment: Arc::clone(self),
+            blocks,
+            block: None,
+        }
+    }
+
+    pub(crate) fn records(self: &Arc<Self>) -> RecordCursor {
+        let blocks = Blocks::new(self.records_start, self.footer.records_end);
+        RecordCursor {
+            segment: Arc::clone(self),
+            blocks,
+            at: 0,
+            block: Bytes::new(),
+            within: 0,
+        }
+    }
+
+    pub(crate) fn fetcher(self: &Arc<Self>) -> RowFetcher {
+        let mark = match self.kind {
+            SegmentKind::Base => 0,
+            SegmentKind::Changes => 1,
+        };
+        RowFetcher {
+            blocks: Fetched::Segment(Arc::clone(self)),
+            mark,
+            at: u64::MAX,
+            block: Bytes::new(),
+        }
+    }
+}
+
+/// Entries in the order of key hashes.
+pub(crate) struct IndexCursor {
+    segment: Arc<Segment>,
+    blocks: Blocks,
+    block: Option<Box<dyn Iterator<Item = Entry> + Send>>,
+}
+
+impl IndexCursor {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        loop {
+            if let Some(entry) = self.block.as_mut().and_then(Iterator::next) {
+                return Ok(Some(entry));
+            }
+            match self.blocks.next(&self.segment.blocks)? {
+                None => return Ok(None),
+                Some((_, block)) => {
+                    self.block = Some(Box::new(index::entries(
+                        &block,
+                        self.segment.blocks.path(),
+                    )?));
+                }
+            }
+        }
+    }
+}
+
+/// Cuts a row at `within` and moves past it.
+fn cut_row(block: &Bytes, within: &mut usize) -> Option<Bytes> {
+    let length = block.get(*within..*within + 4)?.try_into().ok()?;
+    let start = *within + 4;
+    let end = start + u32::from_le_bytes(length) as usize;
+    (end <= block.len()).then(|| {
+        *within = end;
+        block.slice(start..end)
+    })
+}
+
+/// Records in the order in which they were written.
+pub(crate) struct RecordCursor {
+    segment: Arc<Segment>,
+    blocks: Blocks,
+    at: u64,
+    block: Bytes,
+    within: usize,
+}
+
+impl RecordCursor {
+    fn advance(&mut self) -> Result<Option<Place>> {
+        if self.within >= self.block.len() {
+            match self.blocks.next(&self.segment.blocks)? {
+                None => return Ok(None),
+                Some((at, block)) => (self.at, self.block, self.within) = (at, block, 0),
+            }
+        }
+        Ok(Some(Place::new(self.at, self.within)))
+    }
+
+    fn row(&mut self) -> Result<Row> {
+        match cut_row(&self.block, &mut self.within) {
+            Some(bytes) => Ok(Row::new(Arc::clone(&self.segment.schema), bytes)),
+            None => Err(damaged(self.segment.blocks.path(), "a row is cut off")),
+        }
+    }
+
+    /// Returns the next row of a base.
+    pub(crate) fn next_row(&mut self) -> Result<Option<(Place, Row)>> {
+        match self.advance()? {
+            Some(place) => Ok(Some((place, self.row()?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the next record of a changes segment.
+    pub(crate) fn next_record(&mut self) -> Result<Option<(Place, Record)>> {
+        let Some(place) = self.advance()? else {
+            return Ok(None);
+        };
+        let kind = self.block.get(self.within).copied();
+        self.within += 1;
+        let record = match kind {
+            Some(INSERT) => Record::Insert { after: self.row()? },
+            Some(UPDATE) => Record::Update {
+                after: self.row()?,
+                before: self.row()?,
+            },
+            Some(DELETE) => Record::Delete {
+                before: self.row()?,
+            },
+            _ => {
+                return Err(damaged(
+                    self.segment.blocks.path(),
+                    "a record is of no known kind",
+                ));
+            }
+        };
+        Ok(Some((place, record)))
+    }
+}
+
+enum Fetched {
+    Segment(Arc<Segment>),
+    /// A segment that is still being written.
+    Unfinished(BlockFile),
+}
+
+/// Fetches single rows by place; neighbours come from the block that was read last.
+pub(crate) struct RowFetcher {
+    blocks: Fetched,
+    /// Bytes of a record before its first row.
+    mark: usize,
+    at: u64,
+    block: Bytes,
+}
+
+impl RowFetcher {
+    /// Reads rows of a base that is being written and was flushed.
+    pub(crate) fn unfinished(storage: &dyn Storage, folder: &str, file: &str) -> Result<Self> {
+        let path = format!("{folder}/{file}");
+        let located = storage.locate(&path);
+        let open = storage.open(&path);
+        let open = open.map_err(|error| storage_error(&located, "can't open a file", error))?;
+        let blocks = Fetched::Unfinished(BlockFile::new(open, located)?);
+        Ok(Self {
+            blocks,
+            mark: 0,
+            at: u64::MAX,
+            block: Bytes::new(),
+        })
+    }
+
+    /// Returns the (first) row of the record at that place.
+    pub(crate) fn row(&mut self, place: Place) -> Result<Bytes> {
+        let blocks = match &self.blocks {
+            Fetched::Segment(segment) => &segment.blocks,
+            Fetched::Unfinished(blocks) => blocks,
+        };
+        if self.at != place.block() {
+            self.block = blocks.block(place.block())?;
+            self.at = place.block();
+        }
+        let mut within = place.within() + self.mark;
+        cut_row(&self.block, &mut within)
+            .ok_or_else(|| damaged(blocks.path(), "its index points to no row"))
+    }
+}

@@ -1,0 +1,644 @@
+//! One pass over a data set: read, diff, commit, deliver.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::{
+    baseline::{
+        Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentKind, SegmentRef, Store, blocking,
+    },
+    connector::Connector,
+    dataset::{Dataset, DatasetExt},
+    delivery::Delivery,
+    diff::{Difference, Snapshot, Spool, difference, write_changes},
+    error::{Error, ErrorKind, Result},
+    event::{Counts, CycleId, DatasetId, Digest},
+    fold,
+    row::Batch,
+    schema::Schema,
+    sink::NamedSink,
+    snapshot::{Progress, SnapshotWriter, panicked},
+    time::Timestamp,
+};
+
+/// How cycles are run. Every field has a default.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CycleOptions {
+    /// Bytes of rows kept in memory while a data set is compared; the rest goes to a file in the
+    /// state folder. Default: 256 MiB.
+    pub memory: u64,
+    /// When a cycle is held for a person. Default: see [`DeleteGuard`].
+    pub guard: DeleteGuard,
+    /// How many cycles of changes are kept as history once they are delivered and folded.
+    /// Default: 30.
+    pub history: u32,
+    /// Drop what was synced before, and load in full; also heals a damaged baseline. Default: no.
+    pub clean: bool,
+}
+
+impl Default for CycleOptions {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            guard: DeleteGuard::default(),
+            history: 30,
+            clean: false,
+        }
+    }
+}
+
+/// Holds a cycle that would delete suspiciously much: more than `rows` records that are also more
+/// than `share` of the data set, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteGuard {
+    /// Default: 500.
+    pub rows: u64,
+    /// Default: 0.1, a tenth.
+    pub share: f64,
+    /// Hold a cycle that leaves nothing of a data set that had records. Default: yes.
+    pub empty: bool,
+}
+
+impl Default for DeleteGuard {
+    fn default() -> Self {
+        Self {
+            rows: 500,
+            share: 0.1,
+            empty: true,
+        }
+    }
+}
+
+impl DeleteGuard {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share needs no more than 53 bits"
+    )]
+    fn holds(&self, before: u64, after: u64, deletes: u64) -> bool {
+        let many = deletes > self.rows && deletes as f64 > self.share * before as f64;
+        many || (self.empty && before > 0 && after == 0)
+    }
+}
+
+/// What a cycle did with one data set.
+#[derive(Debug)]
+pub struct DatasetReport {
+    /// Which data set.
+    pub id: DatasetId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many rows were read.
+    pub rows: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Sinks that failed; what they lack is sent in the next cycle.
+    pub sink_errors: Vec<(String, Error)>,
+}
+
+impl DatasetReport {
+    /// Tells whether nothing needs a person.
+    pub fn is_ok(&self) -> bool {
+        matches!(self.outcome, Outcome::Synced(_)) && self.sink_errors.is_empty()
+    }
+}
+
+/// How a cycle ended for one data set.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The baseline is what the source holds. Counts the events that were sent, those of earlier
+    /// cycles that had not been confirmed included.
+    Synced(Counts),
+    /// The delete guard stopped the cycle; a person approves or rejects it.
+    Held(Held),
+    /// The baseline is as it was.
+    Failed(Error),
+}
+
+/// Runs cycles: what they store, and where events go.
+///
+/// ```
+/// use std::sync::Arc;
+/// use connector_core::{
+///     Cycle, DatasetId, NamedSink, Store, Value,
+///     memory::{MemoryConnector, MemoryDataset, MemorySink},
+///     schema::{Declared, int, text},
+/// };
+///
+/// const DEVICES: Declared = Declared::new(&[text("name").key(), int("cores")]);
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let devices = Arc::new(MemoryDataset::new("devices", Arc::new(DEVICES.into())));
+/// devices.set(vec![vec![Value::Text("PC-1".into()), Value::Int(8)]]);
+/// let connector = MemoryConnector::new("lab", vec![devices]);
+///
+/// let folder = tempfile::tempdir()?;
+/// let store = Store::open_folder(folder.path()).await?;
+/// let sink = MemorySink::default();
+/// let cycle = Cycle::new(&store).sink(NamedSink::new("copy", sink.clone()));
+///
+/// for report in cycle.run(&connector).await? {
+///     println!("{}: {:?}", report.id, report.outcome);
+/// }
+/// assert_eq!(sink.rows(&DatasetId::new("lab", "devices")).len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cycle {
+    store: Store,
+    sinks: Vec<NamedSink>,
+    options: CycleOptions,
+    progress: Option<Progress>,
+}
+
+impl Cycle {
+    /// Takes the store that keeps baselines and changes.
+    pub fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            sinks: Vec::new(),
+            options: CycleOptions::default(),
+            progress: None,
+        }
+    }
+
+    /// Adds a sink; each has its own confirmed position.
+    #[must_use]
+    pub fn sink(mut self, sink: NamedSink) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Replaces the options.
+    #[must_use]
+    pub fn options(mut self, options: CycleOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Counts rows and bytes as they are read, over all data sets, for whoever watches.
+    #[must_use]
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Runs a cycle over every data set that the connector offers, one after the other. One that
+    /// fails does not stop the others; see its report.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connector::datasets`].
+    pub async fn run(&self, connector: &dyn Connector) -> Result<Vec<DatasetReport>> {
+        let mut reports = Vec::new();
+        for dataset in connector.datasets().await? {
+            reports.push(self.run_dataset(&connector.info().name, &*dataset).await);
+        }
+        Ok(reports)
+    }
+
+    /// Runs a cycle over one data set of the connector of that name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop at any await: the baseline is then as it was or as the cycle made it, and what
+    /// was not confirmed is sent in the next cycle.
+    pub async fn run_dataset(&self, connector: &str, dataset: &dyn Dataset) -> DatasetReport {
+        let id = DatasetId::new(connector, dataset.name());
+        info!(connector, "Syncing data set {}", dataset.name());
+        let start = self.store.clock().elapsed();
+        let mut pass = Pass::new(self, &id);
+        // A panic in one connector's code is that data set's failure.
+        let outcome = AssertUnwindSafe(pass.run(dataset))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "the read panicked; see standard error",
+                ))
+            });
+        pass.report(outcome, start)
+    }
+
+    /// Commits the cycle that the delete guard holds, and delivers it.
+    pub async fn approve(&self, id: &DatasetId) -> DatasetReport {
+        let start = self.store.clock().elapsed();
+        let mut pass = Pass::new(self, id);
+        let outcome = pass.approve().await;
+        pass.report(outcome, start)
+    }
+
+    /// Drops the cycle that the delete guard holds. The next cycle reads the source again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when no cycle is held; [`ErrorKind::Storage`].
+    pub async fn reject(&self, id: &DatasetId) -> Result<()> {
+        let mut baseline = self.store.baseline(id, false).await?;
+        blocking(move || {
+            let mut manifest = baseline.committed()?.clone();
+            manifest
+                .held
+                .take()
+                .ok_or_else(|| nothing_held(&baseline.id))?;
+            baseline.commit(manifest)
+        })
+        .await
+    }
+}
+
+fn nothing_held(id: &DatasetId) -> Error {
+    Error::new(ErrorKind::NotFound, "no cycle is held").with("data set", id)
+}
+
+/// One cycle of one data set.
+struct Pass<'a> {
+    cycle: &'a Cycle,
+    id: &'a DatasetId,
+    delivery: Delivery<'a>,
+    rows: u64,
+}
+
+/// What a cycle writes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Load {
+    /// A base: there is none yet.
+    First,
+    /// A base: a person asked for it.
+    Clean,
+    /// A base: the key or a type is another, or a column is gone.
+    Reshaped,
+    /// The changes since the baseline.
+    Changes,
+}
+
+impl<'a> Pass<'a> {
+    fn new(cycle: &'a Cycle, id: &'a DatasetId) -> Self {
+        Self {
+            cycle,
+            id,
+            delivery: Delivery::new(&cycle.sinks),
+            rows: 0,
+        }
+    }
+
+    async fn run(&mut self, dataset: &dyn Dataset) -> Result<Outcome> {
+        let options = &self.cycle.options;
+        let mut baseline = self.cycle.store.baseline(self.id, options.clean).await?;
+        if !options.clean && baseline.manifest().is_some() {
+            baseline = self.delivery.deliver(baseline).await?;
+            if self.delivery.all_failed() {
+                // Nothing that is read now could be sent.
+                return Ok(Outcome::Synced(Counts::default()));
+            }
+        }
+        let known = baseline
+            .manifest()
+            .map(|manifest| Arc::new(manifest.schema.clone()));
+        let schema = dataset.schema(known.as_ref()).await?;
+        let load = match &known {
+            None => Load::First,
+            Some(_) if options.clean => Load::Clean,
+            Some(known) if known.same_rows(&schema) => Load::Changes,
+            Some(known) if known.extends_to(&schema) => {
+                let schema = Arc::clone(&schema);
+                baseline = blocking(move || fold::recode(baseline, &schema)).await?;
+                Load::Changes
+            }
+            Some(_) => Load::Reshaped,
+        };
+        if load == Load::Reshaped {
+            info!(
+                "data set {} is loaded in full: its key or columns changed",
+                self.id.dataset()
+            );
+        }
+        let (mut baseline, snapshot) = self.read(dataset, baseline, &schema, load).await?;
+        self.rows = snapshot.read;
+        report_duplicates(self.id, &snapshot);
+
+        let (guard, now) = (options.guard, self.cycle.store.clock().now());
+        let settled;
+        (baseline, settled) = blocking(move || {
+            let settled = match load {
+                Load::Changes => changes(&mut baseline, snapshot, &schema, guard, now),
+                // Who asks for a clean sync has seen what is there.
+                Load::Clean => full(&mut baseline, snapshot, &schema, None, now),
+                _ => full(&mut baseline, snapshot, &schema, Some(guard), now),
+            };
+            settled.map(|settled| (baseline, settled))
+        })
+        .await?;
+        if let Some(held) = settled {
+            return Ok(Outcome::Held(held));
+        }
+        self.deliver_and_fold(baseline).await
+    }
+
+    async fn approve(&mut self) -> Result<Outcome> {
+        let mut baseline = self.cycle.store.baseline(self.id, false).await?;
+        let now = self.cycle.store.clock().now();
+        baseline = blocking(move || {
+            let mut manifest = baseline.committed()?.clone();
+            let held = manifest
+                .held
+                .take()
+                .ok_or_else(|| nothing_held(&baseline.id))?;
+            apply(&mut manifest, held, now);
+            baseline.commit(manifest)?;
+            Ok(baseline)
+        })
+        .await?;
+        self.deliver_and_fold(baseline).await
+    }
+
+    async fn deliver_and_fold(&mut self, mut baseline: Baseline) -> Result<Outcome> {
+        baseline = self.delivery.deliver(baseline).await?;
+        let history = self.cycle.options.history;
+        let sinks: Vec<String> = self
+            .cycle
+            .sinks
+            .iter()
+            .map(|sink| sink.name().to_owned())
+            .collect();
+        blocking(move || fold::fold_when_due(baseline, history, &sinks)).await?;
+        Ok(Outcome::Synced(self.delivery.sent()))
+    }
+
+    /// Reads the data set whole. What comes back is complete.
+    async fn read(
+        &self,
+        dataset: &dyn Dataset,
+        baseline: Baseline,
+        schema: &Arc<Schema>,
+        load: Load,
+    ) -> Result<(Baseline, Snapshot)> {
+        let spool = match load {
+            Load::Changes => {
+                Spool::in_memory(&baseline, Arc::clone(schema), self.cycle.options.memory)
+            }
+            _ => Spool::in_base(&baseline, Arc::clone(schema))?,
+        };
+        let progress = self.cycle.progress.clone().unwrap_or_default();
+        let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
+        let taken = tokio::task::spawn_blocking(move || take(batches, spool, baseline));
+        let read = async {
+            // A panic counts as a failed read: the rows so far are a part, and part of a data set
+            // must never be compared.
+            let read = AssertUnwindSafe(dataset.read(&mut out))
+                .catch_unwind()
+                .await;
+            match read {
+                Ok(outcome) => outcome?,
+                Err(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Unexpected,
+                        "the read panicked; its message is on standard error",
+                    ));
+                }
+            }
+            out.finish().await
+        };
+        let complete = read.await;
+        // The writer is gone by now, so the other end ends too.
+        let taken = taken.await.map_err(panicked)?;
+        let (baseline, spool) = match (complete, taken) {
+            // The read was only told that nobody takes its rows: the cause is here.
+            (Err(error), Err(cause)) if error.kind() == ErrorKind::Cancelled => return Err(cause),
+            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Ok(()), Ok(taken)) => taken,
+        };
+        blocking(move || spool.finish().map(|snapshot| (baseline, snapshot))).await
+    }
+
+    fn report(self, outcome: Result<Outcome>, start: Duration) -> DatasetReport {
+        let elapsed = self.cycle.store.clock().elapsed().saturating_sub(start);
+        let name = self.id.dataset();
+        let outcome =
+            outcome.unwrap_or_else(|error| Outcome::Failed(error.with("data set", self.id)));
+        let took = Took(elapsed);
+        match &outcome {
+            Outcome::Synced(counts) => info!("Done syncing data set {name} in {took}: {counts}"),
+            Outcome::Held(held) => warn!(
+                "Held data set {name} after {took}: {} of {} records would be deleted; approve or \
+                 reject the cycle ({})",
+                held.rows_before
+                    .saturating_sub(held.rows_after)
+                    .max(held.counts.deletes),
+                held.rows_before,
+                held.counts
+            ),
+            Outcome::Failed(error) => error!("Failed data set {name} after {took}: {error:#}"),
+        }
+        let sink_errors = self.delivery.into_errors();
+        DatasetReport {
+            id: self.id.clone(),
+            outcome,
+            rows: self.rows,
+            elapsed,
+            sink_errors,
+        }
+    }
+}
+
+/// As .NET writes a time span, which the DataSync Agent's log shows.
+struct Took(Duration);
+
+impl std::fmt::Display for Took {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+        let ticks = self.0.subsec_nanos() / 100;
+        write!(f, "{hours:02}:{minutes:02}:{:02}.{ticks:07}", seconds % 60)
+    }
+}
+
+/// Takes batches until the writer is gone.
+fn take(
+    mut batches: mpsc::Receiver<Batch>,
+    mut spool: Spool,
+    baseline: Baseline,
+) -> Result<(Baseline, Spool)> {
+    while let Some(batch) = batches.blocking_recv() {
+        spool.take(batch, &baseline)?;
+    }
+    Ok((baseline, spool))
+}
+
+fn report_duplicates(id: &DatasetId, snapshot: &Snapshot) {
+    if snapshot.identical > 0 {
+        info!(
+            "data set {}: {} rows were identical to another and collapsed",
+            id.dataset(),
+            snapshot.identical
+        );
+    }
+    if snapshot.differing > 0 {
+        warn!(
+            "data set {}: {} rows shared their key with a differing row; the greatest was kept",
+            id.dataset(),
+            snapshot.differing
+        );
+    }
+}
+
+/// Commits a full load, or holds it.
+fn full(
+    baseline: &mut Baseline,
+    snapshot: Snapshot,
+    schema: &Schema,
+    guard: Option<DeleteGuard>,
+    now: Timestamp,
+) -> Result<Option<Held>> {
+    let rows = snapshot.entries.len() as u64;
+    let mut digest = Digest::default();
+    for entry in &snapshot.entries {
+        digest.add_hashes(entry.key, entry.row);
+    }
+    let counts = Counts {
+        truncates: 1,
+        inserts: rows,
+        snapshot_completes: 1,
+        ..Counts::default()
+    };
+    let segment = snapshot.into_base()?;
+    let held = HeldCycle {
+        segment,
+        full: true,
+        schema: schema.clone(),
+        counts,
+        rows,
+        digest,
+        since: now,
+    };
+    let Some(mut manifest) = baseline.manifest().cloned() else {
+        let manifest = first(baseline, held, now);
+        return baseline.commit(manifest).map(|()| None);
+    };
+    let gone = manifest.rows.saturating_sub(rows);
+    if guard.is_some_and(|guard| guard.holds(manifest.rows, rows, gone)) {
+        return hold(baseline, manifest, held).map(Some);
+    }
+    manifest.held = None;
+    manifest.synced = now;
+    apply(&mut manifest, held, now);
+    baseline.commit(manifest).map(|()| None)
+}
+
+/// The state after the very first load.
+fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
+    Manifest {
+        generation: 0,
+        connector: baseline.id.connector().to_owned(),
+        dataset: baseline.id.dataset().to_owned(),
+        schema: load.schema,
+        rows: load.rows,
+        digest: load.digest,
+        cycle: CycleId::new(1, now, true),
+        synced: now,
+        base: load.segment,
+        base_cycle: 1,
+        full_cycle: 1,
+        changes: Vec::new(),
+        sinks: BTreeMap::new(),
+        held: None,
+    }
+}
+
+/// Commits the changes since the baseline, or holds them.
+fn changes(
+    baseline: &mut Baseline,
+    mut snapshot: Snapshot,
+    schema: &Schema,
+    guard: DeleteGuard,
+    now: Timestamp,
+) -> Result<Option<Held>> {
+    let mut manifest = baseline.committed()?.clone();
+    let layers = baseline.layers()?;
+    let mut diff: Difference = difference(&snapshot, &layers, manifest.digest)?;
+    manifest.schema = schema.clone();
+    manifest.synced = now;
+    if manifest.held.take().is_some() {
+        info!(
+            "data set {}: the held cycle is replaced by this one",
+            baseline.id.dataset()
+        );
+    }
+    if diff.is_empty() {
+        return baseline.commit(manifest).map(|()| None);
+    }
+    diff.counts.snapshot_completes = 1;
+    let writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
+    let segment: SegmentRef = write_changes(&diff, &mut snapshot, &layers, writer)?;
+    let Difference {
+        counts,
+        rows,
+        digest,
+        ..
+    } = diff;
+    let held = HeldCycle {
+        segment,
+        full: false,
+        schema: schema.clone(),
+        counts,
+        rows,
+        digest,
+        since: now,
+    };
+    if guard.holds(manifest.rows, rows, counts.deletes) {
+        return hold(baseline, manifest, held).map(Some);
+    }
+    apply(&mut manifest, held, now);
+    baseline.commit(manifest).map(|()| None)
+}
+
+fn hold(baseline: &mut Baseline, mut manifest: Manifest, held: HeldCycle) -> Result<Held> {
+    let report = Held {
+        since: held.since,
+        counts: held.counts,
+        rows_before: manifest.rows,
+        rows_after: held.rows,
+    };
+    manifest.held = Some(held);
+    baseline.commit(manifest)?;
+    Ok(report)
+}
+
+/// Makes a written cycle the newest of the manifest.
+fn apply(manifest: &mut Manifest, held: HeldCycle, now: Timestamp) {
+    let HeldCycle {
+        segment,
+        full,
+        schema,
+        counts,
+        rows,
+        digest,
+        ..
+    } = held;
+    let number = manifest.cycle.number() + 1;
+    let cycle = CycleId::new(number, now, full);
+    if full {
+        manifest.base = segment;
+        manifest.base_cycle = number;
+        manifest.full_cycle = number;
+        manifest.changes.clear();
+    } else {
+        manifest.changes.push(CycleChanges {
+            segment,
+            cycle,
+            counts,
+            rows,
+            digest,
+        });
+    }
+    manifest.schema = schema;
+    manifest.cycle = cycle;
+    manifest.rows = rows;
+    manifest.digest = digest;
+}

@@ -1,0 +1,180 @@
+//! Bringing sinks up to the last committed cycle.
+
+use std::collections::BTreeMap;
+
+use tracing::{info, warn};
+
+use crate::{
+    baseline::{Baseline, blocking},
+    error::{Error, ErrorKind, Result},
+    event::Counts,
+    outbox::Outbox,
+    sink::NamedSink,
+};
+
+/// What was sent to each sink in one cycle, and which of them failed.
+pub(crate) struct Delivery<'a> {
+    sinks: &'a [NamedSink],
+    sent: BTreeMap<&'a str, Counts>,
+    errors: Vec<(String, Error)>,
+}
+
+/// What a sink needs to be up to date.
+enum Backlog {
+    Nothing,
+    /// The changes of one cycle, by its place in the manifest; more may follow.
+    Changes(usize),
+    /// Everything: the sink is new, or what it needs is no longer kept.
+    Full,
+}
+
+impl<'a> Delivery<'a> {
+    pub(crate) fn new(sinks: &'a [NamedSink]) -> Self {
+        Self {
+            sinks,
+            sent: BTreeMap::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Tells whether there are sinks and all of them failed.
+    pub(crate) fn all_failed(&self) -> bool {
+        !self.sinks.is_empty() && self.errors.len() == self.sinks.len()
+    }
+
+    /// The events that were sent, to the sink that got most.
+    pub(crate) fn sent(&self) -> Counts {
+        let total =
+            |c: &Counts| c.truncates + c.inserts + c.updates + c.deletes + c.snapshot_completes;
+        self.sent
+            .values()
+            .copied()
+            .max_by_key(total)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn into_errors(self) -> Vec<(String, Error)> {
+        self.errors
+    }
+
+    /// Sends each sink what it has not confirmed. A sink that fails is passed over until the next
+    /// cycle; the others go on.
+    ///
+    /// # Errors
+    ///
+    /// Only of the store.
+    pub(crate) async fn deliver(&mut self, mut baseline: Baseline) -> Result<Baseline> {
+        for sink in self.sinks {
+            if self.errors.iter().any(|(failed, _)| failed == sink.name()) {
+                continue;
+            }
+            let outcome;
+            (baseline, outcome) = self.deliver_to(sink, baseline).await?;
+            if let Err(error) = outcome {
+                warn!(
+                    "sink {} failed, the cycle is sent again in the next one: {error:#}",
+                    sink.name()
+                );
+                self.errors.push((sink.name().to_owned(), error));
+            }
+        }
+        Ok(baseline)
+    }
+
+    async fn deliver_to(
+        &mut self,
+        sink: &'a NamedSink,
+        mut baseline: Baseline,
+    ) -> Result<(Baseline, Result<()>)> {
+        let mut whole = false;
+        loop {
+            let backlog = if whole {
+                Backlog::Full
+            } else {
+                backlog(&baseline, sink.name())?
+            };
+            let outbox;
+            (baseline, outbox) = blocking(move || {
+                let manifest = baseline.committed()?;
+                let id = baseline.id.clone();
+                let outbox = match backlog {
+                    Backlog::Nothing => None,
+                    Backlog::Changes(i) => {
+                        let changes = &manifest.changes[i];
+                        let segment = baseline.open_segment(&changes.segment)?;
+                        Some(Outbox::changes(id, changes, &segment))
+                    }
+                    Backlog::Full => Some(Outbox::full(id, manifest, &baseline.layers()?)?),
+                };
+                Ok((baseline, outbox))
+            })
+            .await?;
+            let Some(outbox) = outbox else {
+                return Ok((baseline, Ok(())));
+            };
+            let (cycle, full) = (outbox.cycle(), outbox.cycle().is_full());
+            match send(sink, outbox).await? {
+                Ok(counts) => {
+                    *self.sent.entry(sink.name()).or_default() += counts;
+                    whole = false;
+                    let name = sink.name().to_owned();
+                    baseline = blocking(move || {
+                        let mut manifest = baseline.committed()?.clone();
+                        manifest.sinks.insert(name, cycle.number());
+                        baseline.commit(manifest)?;
+                        Ok(baseline)
+                    })
+                    .await?;
+                }
+                // The sink lost what it had: an old copy was put back, or it was emptied.
+                Err(error) if error.kind() == ErrorKind::Incomplete && !full => {
+                    info!(
+                        "sink {} is sent the whole data set {}: {error:#}",
+                        sink.name(),
+                        baseline.id
+                    );
+                    whole = true;
+                }
+                Err(error) => return Ok((baseline, Err(error))),
+            }
+        }
+    }
+}
+
+fn backlog(baseline: &Baseline, sink: &str) -> Result<Backlog> {
+    let manifest = baseline.committed()?;
+    let Some(confirmed) = manifest.sinks.get(sink).copied() else {
+        return Ok(Backlog::Full);
+    };
+    if confirmed == manifest.cycle.number() {
+        return Ok(Backlog::Nothing);
+    }
+    let next = manifest
+        .changes
+        .iter()
+        .position(|c| c.cycle.number() == confirmed + 1);
+    Ok(match next {
+        Some(i) if confirmed >= manifest.full_cycle => Backlog::Changes(i),
+        _ => Backlog::Full,
+    })
+}
+
+/// Sends one cycle. The outer error is the store's, the inner one the sink's.
+async fn send(sink: &NamedSink, mut outbox: Outbox) -> Result<Result<Counts>> {
+    let cycle = outbox.cycle();
+    let mut counts = Counts::default();
+    // Held to the end: between two commits a sink sees one cycle.
+    let mut out = sink.lock().await;
+    loop {
+        let events;
+        (outbox, events) = outbox.next().await?;
+        let Some(events) = events else { break };
+        if let Err(error) = out.write(&events).await {
+            return Ok(Err(error));
+        }
+        for event in &events {
+            counts.add(&event.change);
+        }
+    }
+    Ok(out.commit(&cycle).await.map(|()| counts))
+}

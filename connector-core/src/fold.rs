@@ -1,0 +1,104 @@
+//! Writing a new base: to take the changes in when they have grown, and to give rows new columns.
+
+use std::sync::Arc;
+
+use crate::{
+    baseline::{Baseline, Entry, Manifest, SegmentKind, SegmentRef},
+    error::Result,
+    event::Digest,
+    row::{KeyHash, RowHash, encode_key},
+    schema::Schema,
+};
+
+/// Changes are folded when they take more than this share of the base: one part in four.
+const SHARE: u64 = 4;
+
+/// Small data sets are not folded after every cycle.
+const AT_LEAST: u64 = 64 << 10;
+
+/// Folds when the changes have grown past their share, and lets go of old history.
+pub(crate) fn fold_when_due(mut baseline: Baseline, history: u32, sinks: &[String]) -> Result<()> {
+    let Some(manifest) = baseline.manifest() else {
+        return Ok(());
+    };
+    let changed: u64 = manifest
+        .live_changes()
+        .iter()
+        .map(|changes| changes.segment.bytes)
+        .sum();
+    let mut next = manifest.clone();
+    if changed > AT_LEAST.max(manifest.base.bytes / SHARE) {
+        let (base, _) = rewrite(&baseline, None)?;
+        next.base = base;
+        next.base_cycle = next.cycle.number();
+    }
+    forget(&mut next, history, sinks);
+    if next != *manifest {
+        baseline.commit(next)?;
+    }
+    Ok(())
+}
+
+/// Gives every row the columns of `schema`, which extends the baseline's. No event comes of it:
+/// what the source holds in new columns is found by the cycle that follows.
+pub(crate) fn recode(mut baseline: Baseline, schema: &Arc<Schema>) -> Result<Baseline> {
+    let mut next = baseline.committed()?.clone();
+    (next.base, next.digest) = rewrite(&baseline, Some(schema))?;
+    next.base_cycle = next.cycle.number();
+    next.schema = (**schema).clone();
+    // A held cycle was compared with the old columns.
+    next.held = None;
+    baseline.commit(next)?;
+    Ok(baseline)
+}
+
+/// Drops history: folded cycles beyond the last `history`, except those that a sink still waits
+/// for, as long as they are less to send than the whole data set.
+fn forget(manifest: &mut Manifest, history: u32, sinks: &[String]) {
+    let confirmed = sinks
+        .iter()
+        .filter_map(|sink| manifest.sinks.get(sink))
+        .min()
+        .copied();
+    let kept_from = manifest.cycle.number().saturating_sub(u64::from(history));
+    let waited: u64 = manifest
+        .changes
+        .iter()
+        .filter(|c| confirmed.is_some_and(|confirmed| c.cycle.number() > confirmed))
+        .map(|c| c.segment.bytes)
+        .sum();
+    let wait_from = confirmed
+        .filter(|_| waited <= manifest.base.bytes)
+        .unwrap_or(u64::MAX);
+    let base_cycle = manifest.base_cycle;
+    manifest.changes.retain(|changes| {
+        let number = changes.cycle.number();
+        number > base_cycle || number > kept_from || number > wait_from
+    });
+}
+
+/// Writes all rows of the baseline into a new base.
+fn rewrite(baseline: &Baseline, schema: Option<&Arc<Schema>>) -> Result<(SegmentRef, Digest)> {
+    let manifest = baseline.committed()?;
+    let columns = schema.map_or(&manifest.schema, |schema| schema);
+    let mut writer = baseline.create(SegmentKind::Base, "base", columns)?;
+    let mut rows = baseline.layers()?.rows()?;
+    let (mut entries, mut digest, mut key) = (Vec::new(), Digest::default(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let row = match schema {
+            Some(schema) => row.recode(schema)?,
+            None => row,
+        };
+        key.clear();
+        encode_key(row.as_ref(), &mut key);
+        let (key, hash) = (KeyHash::of(&key), RowHash::of(row.as_ref()));
+        digest.add_hashes(key, hash);
+        entries.push(Entry {
+            key,
+            row: hash,
+            place: writer.row(row.bytes())?,
+        });
+    }
+    entries.sort_unstable();
+    Ok((writer.finish(entries.into_iter(), &[])?, digest))
+}
