@@ -1,5 +1,6 @@
 //! The host of inventory connectors: configuration, schedule, sinks, logs and a command line.
 
+mod config;
 mod sink;
 
 pub use sink::{

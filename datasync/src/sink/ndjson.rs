@@ -6,7 +6,6 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -14,6 +13,8 @@ use connector_core::{
     Change, ChangeEvent, CycleId, DatasetId, Digest, Error, ErrorKind, Result, Row, Sink,
 };
 use serde::{Deserialize, Serialize};
+
+use super::blocking::{Worker, blocking};
 
 /// The JSON Schema of a line.
 pub const EVENT_SCHEMA: &str = include_str!("../../schema/event.schema.json");
@@ -114,8 +115,7 @@ impl fmt::Debug for EventLine<'_> {
 /// is delivered again. So a file holds every cycle once. A reader that follows the file while it
 /// is written, and every reader of standard output, may see lines of a cycle twice, with the same
 /// connector, dataset, cycle and seq.
-#[derive(Clone)]
-pub struct NdjsonSink(Arc<Mutex<Writer>>);
+pub struct NdjsonSink(Worker<Writer>);
 
 impl NdjsonSink {
     /// Opens a file for appending, or makes it.
@@ -125,22 +125,13 @@ impl NdjsonSink {
     /// [`ErrorKind::Sink`] naming the file.
     pub async fn open(path: &Path) -> Result<Self> {
         let path = path.to_owned();
-        let writer = super::blocking(move || Writer::open(path)).await?;
-        Ok(Self(Arc::new(Mutex::new(writer))))
+        let writer = blocking(move || Writer::open(path)).await?;
+        Ok(Self(Worker::new(writer)))
     }
 
     /// Writes to standard output.
     pub fn stdout() -> Self {
-        Self(Arc::new(Mutex::new(Writer::new(Out::Stdout(io::stdout())))))
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Writer) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let writer = Arc::clone(&self.0);
-        super::blocking(move || work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)))
-            .await
+        Self(Worker::new(Writer::new(Out::Stdout(io::stdout()))))
     }
 }
 
@@ -155,12 +146,12 @@ impl Sink for NdjsonSink {
     async fn write(&mut self, events: &[ChangeEvent]) -> Result<()> {
         // Rows are shared, not copied.
         let events = events.to_vec();
-        self.with(move |writer| writer.write(&events)).await
+        self.0.run(move |writer| writer.write(&events)).await
     }
 
     async fn commit(&mut self, cycle: &CycleId) -> Result<()> {
         let cycle = *cycle;
-        self.with(move |writer| writer.commit(cycle)).await
+        self.0.run(move |writer| writer.commit(cycle)).await
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Source {
 pub(super) type Cycle = (CycleId, Vec<ChangeEvent>);
 
 impl Source {
-    pub(super) fn new(connector: &str, dataset: &str, columns: Vec<Column>) -> Self {
+    pub(super) fn new(connector: &str, dataset: &str, columns: Vec<impl Into<Column>>) -> Self {
         Self {
             id: DatasetId::new(connector, dataset),
             schema: Arc::new(Schema::new(columns).unwrap()),
@@ -140,8 +140,8 @@ pub(super) fn all_types() -> Vec<Column> {
         Type::Uuid,
         Type::Json,
     ];
-    let keys = types.map(|ty| Column::named(format!("k {ty}"), ty).key());
-    let values = types.map(|ty| Column::named(format!("v {ty}"), ty).null());
+    let keys = types.map(|ty| Column::new(format!("k {ty}"), ty).key());
+    let values = types.map(|ty| Column::new(format!("v {ty}"), ty).null());
     keys.into_iter().chain(values).collect()
 }
 

@@ -8,6 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{failed, int, table::Table};
 
 pub(super) const CREATE: &str = "
+CREATE TABLE IF NOT EXISTS _repository (id TEXT NOT NULL);
+INSERT INTO _repository SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM _repository);
 CREATE TABLE IF NOT EXISTS _dataset (
     connector  TEXT NOT NULL,
     dataset    TEXT NOT NULL,

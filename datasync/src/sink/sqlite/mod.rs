@@ -11,18 +11,19 @@ mod value;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use connector_core::{
-    Change, ChangeEvent, CycleId, DatasetId, Digest, Error, ErrorKind, Result, Retry, Row, Sink,
+    Change, ChangeEvent, CycleId, DatasetId, Digest, Error, ErrorKind, Result, Retry, Row, Schema,
+    Sink,
 };
 use rusqlite::{Connection, ErrorCode};
 
 use self::{catalog::Entry, load::Load, table::Table};
-use super::blocking;
+use super::blocking::{Worker, blocking};
 pub use log::{ProcessEntry, SyncEntry};
 
 /// "dsyn": marks the file as a repository, so that no other program's database is written to.
@@ -53,8 +54,10 @@ const BUSY: Duration = Duration::from_secs(30);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct SqliteSink(Arc<Mutex<Repository>>);
+pub struct SqliteSink {
+    id: String,
+    worker: Worker<Repository>,
+}
 
 /// A data set as a repository holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,26 +82,40 @@ impl SqliteSink {
     pub async fn open(path: &Path) -> Result<Self> {
         let path = path.to_owned();
         let repository = blocking(move || Repository::open(path)).await?;
-        Ok(Self(Arc::new(Mutex::new(repository))))
+        Ok(Self {
+            id: repository.id.clone(),
+            worker: Worker::new(repository),
+        })
     }
 
-    /// Reads a data set's table back; none when the repository does not hold the data set.
+    /// Returns what tells this repository from any other, also from one that was at the same path
+    /// before.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Reads a data set's table back as rows of `schema`, which has the table's columns and maybe
+    /// more, null so far; none when the repository does not hold the data set.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Sink`] when a cell can't be what was written there, or the file can't be read.
-    pub async fn verify(&self, dataset: &DatasetId) -> Result<Option<TableState>> {
-        let dataset = dataset.clone();
-        self.with(move |repository| repository.verify(&dataset))
+    pub async fn verify(
+        &mut self,
+        dataset: &DatasetId,
+        schema: &Arc<Schema>,
+    ) -> Result<Option<TableState>> {
+        let (dataset, schema) = (dataset.clone(), Arc::clone(schema));
+        self.with(move |repository| repository.verify(&dataset, &schema))
             .await
     }
 
-    /// Adds a line to the table `_sync_log`. Not to be called while a cycle is delivered.
+    /// Adds a line to the table `_sync_log`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Sink`] when the file can't be written to.
-    pub async fn log_sync(&self, entry: SyncEntry) -> Result<()> {
+    pub async fn log_sync(&mut self, entry: SyncEntry) -> Result<()> {
         self.with(move |repository| {
             repository.abandon();
             log::sync(&repository.connection, &entry)
@@ -106,12 +123,12 @@ impl SqliteSink {
         .await
     }
 
-    /// Adds a line to the table `_process_log`. Not to be called while a cycle is delivered.
+    /// Adds a line to the table `_process_log`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Sink`] when the file can't be written to.
-    pub async fn log_process(&self, entry: ProcessEntry) -> Result<()> {
+    pub async fn log_process(&mut self, entry: ProcessEntry) -> Result<()> {
         self.with(move |repository| {
             repository.abandon();
             log::process(&repository.connection, &entry)
@@ -119,20 +136,16 @@ impl SqliteSink {
         .await
     }
 
-    /// Works on the database where blocking is allowed. Work that was begun ends even when the
-    /// future is dropped, and the next waits for it.
     async fn with<T: Send + 'static>(
-        &self,
+        &mut self,
         work: impl FnOnce(&mut Repository) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let repository = Arc::clone(&self.0);
-        blocking(move || {
-            // After a panic the next cycle rolls back what is left.
-            let mut repository = repository.lock().unwrap_or_else(PoisonError::into_inner);
-            let outcome = work(&mut repository);
-            outcome.map_err(|error| error.with("repository", repository.path.display()))
-        })
-        .await
+        self.worker
+            .run(|repository| {
+                let outcome = work(repository);
+                outcome.map_err(|error| error.with("repository", repository.path.display()))
+            })
+            .await
     }
 }
 
@@ -159,6 +172,7 @@ impl fmt::Debug for SqliteSink {
 /// The database and the delivery on its way.
 struct Repository {
     path: PathBuf,
+    id: String,
     connection: Connection,
     delivery: Option<Delivery>,
 }
@@ -191,10 +205,11 @@ struct Apply {
 
 impl Repository {
     fn open(path: PathBuf) -> Result<Self> {
-        let connection =
+        let (connection, id) =
             connect(&path).map_err(|error| error.with("repository", path.display()))?;
         Ok(Self {
             path,
+            id,
             connection,
             delivery: None,
         })
@@ -257,7 +272,7 @@ impl Repository {
         }
     }
 
-    fn verify(&mut self, dataset: &DatasetId) -> Result<Option<TableState>> {
+    fn verify(&mut self, dataset: &DatasetId, schema: &Arc<Schema>) -> Result<Option<TableState>> {
         self.abandon();
         // One state of the table and its line, whoever writes meanwhile.
         let read = self
@@ -267,7 +282,7 @@ impl Repository {
         let Some(entry) = Entry::load(&read, dataset)? else {
             return Ok(None);
         };
-        let (rows, digest) = entry.table.digest(&read)?;
+        let (rows, digest) = entry.table.digest_as(&read, schema)?;
         Ok(Some(TableState {
             table: entry.table.name,
             cycle: entry.cycle,
@@ -370,6 +385,7 @@ impl Apply {
                 self.entry.table.update(connection, after)
             }
             Change::Delete { before } => {
+                self.adopt(connection, before)?;
                 self.entry.rows = self.entry.rows.saturating_sub(1);
                 self.entry.digest.remove(before);
                 self.entry.table.delete(connection, before)
@@ -449,7 +465,7 @@ impl Entry {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection> {
+fn connect(path: &Path) -> Result<(Connection, String)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
             Error::new(ErrorKind::Sink, "can't make the folder").with_source(error)
@@ -502,7 +518,10 @@ fn connect(path: &Path) -> Result<Connection> {
         ))
         .map_err(open)?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    let id = connection
+        .query_row("SELECT id FROM _repository", [], |row| row.get(0))
+        .map_err(open)?;
+    Ok((connection, id))
 }
 
 /// Wraps what SQLite says, which names tables and columns and no values.

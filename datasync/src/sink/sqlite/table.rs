@@ -168,29 +168,56 @@ impl Table {
         delete.raw_execute()
     }
 
-    /// Reads every record back, in no order.
-    pub(super) fn rows(
+    /// Counts and digests what the table really holds.
+    pub(super) fn digest(&self, connection: &Connection) -> Result<(u64, Digest)> {
+        self.digest_as(connection, &self.schema)
+    }
+
+    /// The same for rows of a schema that may have more columns, which are null so far.
+    pub(super) fn digest_as(
         &self,
         connection: &Connection,
-        mut each: impl FnMut(&Row) -> Result<()>,
+        schema: &Arc<Schema>,
+    ) -> Result<(u64, Digest)> {
+        let (mut rows, mut digest) = (0, Digest::default());
+        self.rows(connection, schema, |row| {
+            rows += 1;
+            digest.add(row);
+        })?;
+        Ok((rows, digest))
+    }
+
+    /// Reads every record back, in no order.
+    fn rows(
+        &self,
+        connection: &Connection,
+        schema: &Arc<Schema>,
+        mut each: impl FnMut(&Row),
     ) -> Result<()> {
-        let names: Vec<_> = self.columns.iter().map(|name| quote(name)).collect();
-        let select = format!("SELECT {} FROM {}", names.join(", "), quote(&self.name));
         let failed = |error| failed(error, "can't read a table back").with("table", &self.name);
+        let cells: Vec<_> = schema
+            .columns()
+            .iter()
+            .map(|column| match self.schema.position(column.name()) {
+                Some(place) => quote(&self.columns[place]),
+                None => "NULL".to_owned(),
+            })
+            .collect();
+        let select = format!("SELECT {} FROM {}", cells.join(", "), quote(&self.name));
         let mut select = connection.prepare(&select).map_err(failed)?;
         let mut found = select.raw_query();
-        let mut batch = Batch::new(Arc::clone(&self.schema));
+        let mut batch = Batch::new(Arc::clone(schema));
         loop {
             let row = found.next().map_err(failed)?;
             if batch.len() == READ_ROWS || row.is_none() {
                 for row in batch.rows() {
-                    each(&row.to_row(&self.schema))?;
+                    each(&row.to_row(schema));
                 }
-                batch = Batch::new(Arc::clone(&self.schema));
+                batch = Batch::new(Arc::clone(schema));
             }
             let Some(row) = row else { return Ok(()) };
             let mut writer = batch.row();
-            for (place, column) in self.schema.columns().iter().enumerate() {
+            for (place, column) in schema.columns().iter().enumerate() {
                 let cell = row.get_ref(place).map_err(failed)?;
                 let Some(value) = value::read(column.ty(), cell) else {
                     return Err(Error::new(
@@ -206,17 +233,6 @@ impl Table {
                 .end()
                 .map_err(|error| error.with("table", &self.name))?;
         }
-    }
-
-    /// Counts and digests what the table really holds.
-    pub(super) fn digest(&self, connection: &Connection) -> Result<(u64, Digest)> {
-        let (mut rows, mut digest) = (0, Digest::default());
-        self.rows(connection, |row| {
-            rows += 1;
-            digest.add(row);
-            Ok(())
-        })?;
-        Ok((rows, digest))
     }
 }
 
@@ -290,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    fn schema(columns: Vec<Column>) -> Arc<Schema> {
+    fn schema(columns: Vec<Column<&'static str>>) -> Arc<Schema> {
         Arc::new(Schema::new(columns).unwrap())
     }
 

@@ -88,7 +88,11 @@ async fn a_repeat_changes_nothing() {
     let mut sink = open(&folder).await;
     deliver(&mut sink, &change).await.unwrap();
     assert_eq!(devices(&reader(&folder)), ["PC-2|16", "PC-3|2"]);
-    let state = sink.verify(&source.id).await.unwrap().unwrap();
+    let state = sink
+        .verify(&source.id, &source.schema)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (state.rows, state.digest, state.cycle),
         (2, source.digest(), change.0)
@@ -175,7 +179,11 @@ async fn a_table_that_was_changed_by_hand_is_an_error_that_says_what_to_do() {
         .execute_batch("DELETE FROM devices WHERE name = 'PC-1'; UPDATE devices SET cores = 5")
         .unwrap();
 
-    let state = sink.verify(&source.id).await.unwrap().unwrap();
+    let state = sink
+        .verify(&source.id, &source.schema)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(state.rows, 1);
     assert_ne!(state.digest, source.digest());
     let rows = vec![source.device("PC-1", 8), source.device("PC-2", 4)];
@@ -259,7 +267,11 @@ async fn new_columns_are_added_in_place() {
         "SELECT name, cores, bought FROM devices ORDER BY name",
     );
     assert_eq!(found, ["PC-1|4|2026-01-02", "PC-2|8|NULL"]);
-    let state = sink.verify(&source.id).await.unwrap().unwrap();
+    let state = sink
+        .verify(&source.id, &source.schema)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(state.digest, source.digest());
 }
 
@@ -316,7 +328,7 @@ async fn a_newer_format_is_left_alone() {
 #[tokio::test]
 async fn logs_are_tables() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = open(&folder).await;
+    let mut sink = open(&folder).await;
     let at: connector_core::Timestamp = "2026-11-21T03:08:00Z".parse().unwrap();
     sink.log_process(ProcessEntry {
         at,
@@ -405,7 +417,7 @@ proptest! {
                     source.change(next)
                 };
                 deliver(&mut sink, &cycle).await.unwrap();
-                let state = sink.verify(&source.id).await.unwrap().unwrap();
+                let state = sink.verify(&source.id, &source.schema).await.unwrap().unwrap();
                 prop_assert_eq!(state.rows, source.rows.len() as u64);
                 prop_assert_eq!(state.digest, source.digest());
             }
