@@ -31,7 +31,7 @@ pub(crate) struct Config {
 }
 
 /// What the host needs to know of a connector.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ConnectorSettings {
     pub(crate) name: String,
     pub(crate) kind: String,
@@ -229,7 +229,7 @@ impl ConnectorSettings {
     }
 }
 
-const DEFAULT_EVERY: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_EVERY: Duration = Duration::from_hours(1);
 const DEFAULT_HISTORY: u32 = 30;
 
 /// A table of the file, and where in the file it is, for messages.
@@ -390,7 +390,7 @@ mod tests {
         )
         .unwrap();
         let hr = &config.connectors[0];
-        assert_eq!(hr.every, Duration::from_secs(5400));
+        assert_eq!(hr.every, Duration::from_mins(90));
         assert_eq!(
             hr.guard,
             DeleteGuard {

@@ -60,6 +60,14 @@ impl SinkSettings {
         }
     }
 
+    /// Opens a repository that exists; none when this is no repository, or there is none yet.
+    pub(crate) async fn open_existing_repository(&self, name: &str) -> Option<Result<OpenSink>> {
+        match self {
+            Self::Sqlite { path } if path.exists() => Some(self.open(name).await),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn open(&self, name: &str) -> Result<OpenSink> {
         let opened = match self {
             Self::Sqlite { path } => {

@@ -210,9 +210,12 @@ pub(super) fn value(ty: Type) -> BoxedStrategy<Value<'static>> {
 
 /// Values for every column, null where that may be.
 pub(super) fn values(columns: &[Column]) -> Vec<BoxedStrategy<Value<'static>>> {
-    let cell = |column: &Column| match column.is_nullable() {
-        true => prop_oneof![1 => Just(Value::Null), 4 => value(column.ty())].boxed(),
-        false => value(column.ty()),
+    let cell = |column: &Column| {
+        if column.is_nullable() {
+            prop_oneof![1 => Just(Value::Null), 4 => value(column.ty())].boxed()
+        } else {
+            value(column.ty())
+        }
     };
     columns.iter().map(cell).collect()
 }
