@@ -182,7 +182,7 @@ impl Host {
     pub(crate) async fn carry_out(&self, plan: Plan<'_>) -> bool {
         let name = plan.configured.name().to_owned();
         self.go_through(plan)
-            .instrument(info_span!("connector", name))
+            .instrument(info_span!("cycle", connector = name))
             .await
     }
 
