@@ -268,6 +268,21 @@ impl Inner {
 }
 
 impl Staged {
+    /// Gives the copy the columns that the data set has now; new ones are null.
+    fn widen(&mut self, schema: &Arc<Schema>) -> Result<()> {
+        if self
+            .rows
+            .values()
+            .next()
+            .is_some_and(|row| !row.schema().same_rows(schema))
+        {
+            for row in self.rows.values_mut() {
+                *row = row.recode(schema)?;
+            }
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, event: &ChangeEvent) -> Result<()> {
         if event.seq != self.next_seq || event.cycle != self.cycle || event.dataset != self.dataset
         {
@@ -276,6 +291,9 @@ impl Staged {
         self.next_seq += 1;
         if self.repeat {
             return Ok(());
+        }
+        if let Change::Insert { after } | Change::Update { after, .. } = &event.change {
+            self.widen(after.schema())?;
         }
         let found = match &event.change {
             Change::Truncate { .. } => {
@@ -311,7 +329,6 @@ impl Staged {
 /// Equal but for volatile columns, whose moves are not sent.
 fn alike(a: &Row, b: &Row) -> bool {
     crate::row::RowHash::of(a.as_ref()) == crate::row::RowHash::of(b.as_ref())
-        || !a.schema().same_rows(b.schema())
 }
 
 #[async_trait]

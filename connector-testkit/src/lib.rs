@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Conformance kit for connectors: harness, faults, model, canary, crashing storage.
+//!
+//! A connector's author implements [`Harness`] over a source that the kit can fill and break, and
+//! gets a test of every [`Check`] from one call of [`conformance!`]. The crate's README shows how.
+
+mod canary;
+mod check;
+mod clock;
+mod conformance;
+pub mod generate;
+mod harness;
+mod model;
+mod sink;
+mod storage;
+pub mod workspace;
+
+pub use canary::{Canary, Listener, printed};
+pub use check::{Check, Failure, Verdict, run};
+pub use clock::ManualClock;
+pub use conformance::assert_conforms;
+pub use harness::{Fault, FaultKind, Harness, Subject, Unsupported, Values};
+pub use model::Model;
+pub use sink::{FaultySink, SinkFault};
+pub use storage::{CrashStorage, MemoryStorage, Unsynced};

@@ -1,11 +1,13 @@
 //! The state folder: one folder a data set, one process at a time.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
+
+use tokio::sync::OwnedMutexGuard;
 
 use super::{
     manifest::Manifest,
@@ -32,24 +34,13 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
-    claims: Arc<Mutex<HashSet<DatasetId>>>,
+    claims: Mutex<HashMap<DatasetId, Arc<tokio::sync::Mutex<()>>>>,
     _lock: Box<dyn Send + Sync>,
 }
 
-/// The right to change one data set's state.
-pub(crate) struct Claim {
-    id: DatasetId,
-    claims: Arc<Mutex<HashSet<DatasetId>>>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
-    }
-}
+/// The right to change one data set's state, held until its last piece of work has ended: the work
+/// of a cycle that was dropped goes on for a moment on its thread.
+pub(crate) type Claim = OwnedMutexGuard<()>;
 
 /// Runs file work where blocking is allowed.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -95,7 +86,7 @@ impl Store {
             Ok(Self(Arc::new(Inner {
                 storage,
                 clock,
-                claims: Arc::default(),
+                claims: Mutex::default(),
                 _lock: lock,
             })))
         })
@@ -106,24 +97,13 @@ impl Store {
         &self.0.clock
     }
 
-    /// Opens a data set's state for a cycle; one at a time.
+    /// Opens a data set's state for a cycle; another one of the same data set waits for its turn.
     pub(crate) async fn baseline(&self, id: &DatasetId, heal: bool) -> Result<Baseline> {
-        let claims = Arc::clone(&self.0.claims);
-        if !claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone())
-        {
-            return Err(Error::new(
-                ErrorKind::Storage,
-                "another cycle of the data set is under way",
-            )
-            .with("data set", id));
-        }
-        let claim = Claim {
-            id: id.clone(),
-            claims,
+        let claim = {
+            let mut claims = self.0.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(claims.entry(id.clone()).or_default())
         };
+        let claim = claim.lock_owned().await;
         let (storage, id) = (Arc::clone(&self.0.storage), id.clone());
         blocking(move || Baseline::open(storage, id, claim, heal)).await
     }
