@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The host of inventory connectors: configuration, schedule, sinks, logs and a command line.
+//!
+//! The program is [`run`]; the sinks stand on their own for whoever embeds a connector.
+
+mod cli;
+mod command;
+mod config;
+mod connectors;
+mod console;
+mod host;
+mod output;
+mod schedule;
+mod sink;
+mod stop;
+
+pub use cli::run;
+pub use sink::{
+    EVENT_SCHEMA, EventLine, NdjsonSink, ProcessEntry, SqliteSink, SyncEntry, TableState,
+};

@@ -1,0 +1,11 @@
+//! What the commands do: a file for those that look, one for those that run cycles.
+
+mod cycles;
+mod init;
+mod look;
+mod verify;
+
+pub(crate) use cycles::{approve, reject, run, sync};
+pub(crate) use init::init;
+pub(crate) use look::{changes, check, datasets, show, status};
+pub(crate) use verify::verify;

@@ -1,0 +1,130 @@
+//! The kinds of connectors, as configuration names them: a new one is one entry in [`KINDS`].
+
+use std::{path::Path, sync::Arc};
+
+use connector_core::{Connector, Error, ErrorKind, Result};
+use connector_fileupload::{FileUpload, FileUploadConfig};
+
+use crate::config::{Config, ConnectorSettings, Section};
+
+const KINDS: &[Kind] = &[Kind {
+    name: "fileupload",
+    make: |from| {
+        let mut config: FileUploadConfig = from.settings()?;
+        config.folder = from.folder.join(config.folder);
+        Ok(Arc::new(FileUpload::new(from.name, config)?))
+    },
+}];
+
+/// How a connector of one kind is made.
+struct Kind {
+    name: &'static str,
+    make: fn(&Setup<'_>) -> Result<Arc<dyn Connector>>,
+}
+
+/// What a connector is made from.
+struct Setup<'a> {
+    /// Its configured name.
+    name: &'a str,
+    /// What paths in its settings are relative to.
+    folder: &'a Path,
+    own: &'a Section,
+}
+
+impl Setup<'_> {
+    fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        self.own.clone().read()
+    }
+}
+
+/// A connector, and what the host was told to do with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Configured {
+    pub(crate) settings: ConnectorSettings,
+    pub(crate) connector: Arc<dyn Connector>,
+}
+
+impl Configured {
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.name
+    }
+}
+
+/// Makes the connectors of these names; all of them when no name is given.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] naming what is wrong.
+pub(crate) fn connect(config: &Config, names: &[String]) -> Result<Vec<Configured>> {
+    for name in names {
+        if !config.connectors.iter().any(|c| c.name == *name) {
+            let known: Vec<_> = config.connectors.iter().map(|c| c.name.as_str()).collect();
+            let message = format!(
+                "there is no [connector.{name}]; configured: {}",
+                known.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+    }
+    config
+        .connectors
+        .iter()
+        .filter(|settings| names.is_empty() || names.contains(&settings.name))
+        .map(|settings| {
+            Ok(Configured {
+                connector: make(KINDS, settings, &config.folder)?,
+                settings: settings.clone(),
+            })
+        })
+        .collect()
+}
+
+fn make(kinds: &[Kind], settings: &ConnectorSettings, folder: &Path) -> Result<Arc<dyn Connector>> {
+    let Some(kind) = kinds.iter().find(|kind| kind.name == settings.kind) else {
+        let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
+        let message = format!(
+            "unknown kind `{}`; known: {}",
+            settings.kind,
+            known.join(", ")
+        );
+        return Err(settings.own.wrong("kind", &message));
+    };
+    (kind.make)(&Setup {
+        name: &settings.name,
+        folder,
+        own: &settings.own,
+    })
+    .map_err(|error| error.with("connector", &settings.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/etc/datasync")).unwrap()
+    }
+
+    #[test]
+    fn an_unknown_kind_and_an_unknown_name_are_named() {
+        let config = config("[connector.hr]\nkind = \"floppy\"");
+        let error = connect(&config, &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let message = error.to_string();
+        assert!(
+            message.starts_with("connector.hr.kind: unknown kind `floppy`; known: fileupload"),
+            "{message}"
+        );
+        let message = connect(&config, &["it".to_owned()])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(message, "there is no [connector.it]; configured: hr");
+    }
+
+    #[test]
+    fn a_connectors_own_settings_are_checked_by_name() {
+        let config = config("[connector.hr]\nkind = \"fileupload\"\nfolder = 5");
+        let message = connect(&config, &[]).unwrap_err().to_string();
+        assert!(message.starts_with("connector.hr.folder: "), "{message}");
+    }
+}

@@ -1,0 +1,66 @@
+//! Work that blocks, kept off the runtime and in order.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use connector_core::{Error, ErrorKind, Result};
+
+/// Runs what blocks on a thread where that is allowed. It ends even when the future is dropped.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_cancelled() => Err(stopped()),
+        Err(_) => Err(Error::new(
+            ErrorKind::Unexpected,
+            "a thread panicked; its message is on standard error",
+        )),
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Cancelled, "the program is stopping")
+}
+
+/// Something that is worked on where blocking is allowed, one piece of work after the other.
+///
+/// The future of a piece may be dropped. The piece is then done before any later one or not at
+/// all: threads do not start in the order in which they are asked for.
+pub(super) struct Worker<T> {
+    subject: Arc<Mutex<T>>,
+    last: u64,
+    /// The number of the piece that was asked for last.
+    wanted: Arc<AtomicU64>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    pub(super) fn new(subject: T) -> Self {
+        Self {
+            subject: Arc::new(Mutex::new(subject)),
+            last: 0,
+            wanted: Arc::default(),
+        }
+    }
+
+    pub(super) async fn run<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        self.last += 1;
+        self.wanted.store(self.last, Relaxed);
+        let (number, wanted) = (self.last, Arc::clone(&self.wanted));
+        let subject = Arc::clone(&self.subject);
+        blocking(move || {
+            // After a panic the next cycle begins anew, which drops what is left of the last.
+            let mut subject = subject.lock().unwrap_or_else(PoisonError::into_inner);
+            if wanted.load(Relaxed) != number {
+                return Err(stopped());
+            }
+            work(&mut subject)
+        })
+        .await
+    }
+}
