@@ -82,7 +82,7 @@ fn in_order(headers: &[Vec<String>], known: Option<&Schema>) -> Vec<String> {
 
 fn column(files: &Files, name: &str) -> Column {
     let ty = files.settings.types.get(name).copied();
-    Column::named(name, ty.unwrap_or(Type::Text))
+    Column::new(name, ty.unwrap_or(Type::Text))
 }
 
 fn optional(files: &Files, name: &str) -> Column {

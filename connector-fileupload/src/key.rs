@@ -60,7 +60,7 @@ fn find_within(files: &Files, columns: &[Column], stop: &Stop, held: usize) -> R
     let usable = usable(files, columns, stop)?;
     let leading = |count: usize| {
         let columns = columns.iter().take(count).cloned().map(Column::key);
-        Schema::new(columns.collect()).map(Arc::new)
+        Schema::new(columns).map(Arc::new)
     };
     if usable == 0 {
         return Ok(Found::Nothing);
@@ -229,7 +229,7 @@ impl<'a> Copies<'a> {
     }
 
     fn count_within(files: &Files, schema: &Schema, stop: &Stop, held: usize) -> Result<Self> {
-        let schema = Arc::new(Schema::new(schema.key().cloned().collect())?);
+        let schema = Arc::new(Schema::new(schema.key().cloned())?);
         let counts = Repeats::find(files, &schema, stop, held, Until::End)?.copies;
         Ok(Self {
             schema,
@@ -372,7 +372,7 @@ mod tests {
             let declared: Vec<Column> = types
                 .iter()
                 .enumerate()
-                .map(|(place, ty)| Column::named(format!("c{place}"), *ty))
+                .map(|(place, ty)| Column::new(format!("c{place}"), *ty))
                 .collect();
 
             let found = find_within(&files, &declared, &Stop::default(), held).unwrap();
@@ -380,7 +380,7 @@ mod tests {
 
             // Counting, with as few hashes held.
             let texts: Vec<Column> = (0..columns)
-                .map(|place| Column::named(format!("c{place}"), Type::Text).key())
+                .map(|place| Column::new(format!("c{place}"), Type::Text).key())
                 .chain([Column::new(COUNT, Type::Int)])
                 .collect();
             let schema = Schema::new(texts).unwrap();
@@ -413,7 +413,7 @@ mod tests {
         let files = files(folder.path(), &[rows], 1);
         let stop = Stop::default();
         drop(stop.on_drop());
-        let columns = [Column::named("c0", Type::Text)];
+        let columns = [Column::new("c0", Type::Text)];
         let error = find(&files, &columns, &stop).unwrap_err();
         assert_eq!(error.kind(), connector_core::ErrorKind::Cancelled);
     }

@@ -9,8 +9,15 @@ use std::{
     process::Command,
 };
 
-const COLUMNS: [&str; 7] =
-    ["package", "version", "architecture", "status", "size", "section", "summary"];
+const COLUMNS: [&str; 7] = [
+    "package",
+    "version",
+    "architecture",
+    "status",
+    "size",
+    "section",
+    "summary",
+];
 const FORMAT: &str = "${Package}\t${Version}\t${Architecture}\t${Status}\t${Installed-Size}\t\
                       ${Section}\t${binary:Summary}\n";
 
@@ -19,7 +26,9 @@ type Rows = BTreeMap<(String, String), Vec<Option<String>>>;
 
 /// The export of this machine, or where there is no such database, one that was taken of Debian 12.
 fn export() -> String {
-    let output = Command::new("dpkg-query").args(["-W", "-f", FORMAT]).output();
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", FORMAT])
+        .output();
     match output {
         Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
         _ => include_str!("data/dpkg.tsv").to_owned(),
@@ -28,10 +37,15 @@ fn export() -> String {
 
 fn parse(text: &str) -> Rows {
     let row = |line: &str| {
-        let cells = line.split('\t').map(|cell| (!cell.is_empty()).then(|| cell.to_owned()));
+        let cells = line
+            .split('\t')
+            .map(|cell| (!cell.is_empty()).then(|| cell.to_owned()));
         let cells: Vec<_> = cells.collect();
         assert_eq!(cells.len(), COLUMNS.len(), "{line}");
-        ((cells[0].clone().unwrap(), cells[2].clone().unwrap()), cells)
+        (
+            (cells[0].clone().unwrap(), cells[2].clone().unwrap()),
+            cells,
+        )
     };
     text.lines().map(row).collect()
 }
@@ -46,7 +60,10 @@ fn edit(text: &str) -> String {
             _ => lines.push(line.to_owned()),
         }
     }
-    lines.push("zz-new\t1.0\tall\tinstall ok installed\t12\tmisc\tnew, with \"quotes\" and ünïcode".to_owned());
+    lines.push(
+        "zz-new\t1.0\tall\tinstall ok installed\t12\tmisc\tnew, with \"quotes\" and ünïcode"
+            .to_owned(),
+    );
     lines.push("zz-empty\t1.0\tall\tinstall ok installed\t\t\t".to_owned());
     lines.reverse();
     lines.join("\n") + "\n"
@@ -54,7 +71,9 @@ fn edit(text: &str) -> String {
 
 fn repository(path: &Path) -> Rows {
     let database = rusqlite::Connection::open(path).unwrap();
-    let mut all = database.prepare(&format!("SELECT {} FROM packages", COLUMNS.join(", "))).unwrap();
+    let mut all = database
+        .prepare(&format!("SELECT {} FROM packages", COLUMNS.join(", ")))
+        .unwrap();
     let rows = all.query_map([], |row| {
         (0..COLUMNS.len())
             .map(|i| match COLUMNS[i] {
@@ -65,7 +84,10 @@ fn repository(path: &Path) -> Rows {
     });
     let rows = rows.unwrap().map(|cells| {
         let cells = cells.unwrap();
-        ((cells[0].clone().unwrap(), cells[2].clone().unwrap()), cells)
+        (
+            (cells[0].clone().unwrap(), cells[2].clone().unwrap()),
+            cells,
+        )
     });
     rows.collect()
 }
@@ -131,22 +153,49 @@ fn the_machines_own_packages_become_a_repository_and_then_exactly_what_changed()
     let after = fs::read_to_string(folder.join("events.ndjson")).unwrap();
     for line in after[before.len()..].lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let row = if event["after"].is_null() { &event["before"] } else { &event["after"] };
+        let row = if event["after"].is_null() {
+            &event["before"]
+        } else {
+            &event["after"]
+        };
         if event["op"] == "update" {
             assert_eq!(event["changed"], serde_json::json!(["version"]));
         }
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let op = event["op"].as_str().unwrap().to_owned();
-        assert!(sent.entry(op).or_default().insert((text("package"), text("architecture"))));
+        assert!(
+            sent.entry(op)
+                .or_default()
+                .insert((text("package"), text("architecture")))
+        );
     }
-    assert_eq!(sent.remove("snapshot_complete").map(|keys| keys.len()), Some(1));
+    assert_eq!(
+        sent.remove("snapshot_complete").map(|keys| keys.len()),
+        Some(1)
+    );
     let keys = |wanted: &dyn Fn(&(String, String)) -> bool| -> BTreeSet<(String, String)> {
-        old.keys().chain(new.keys()).filter(|key| wanted(key)).cloned().collect()
+        old.keys()
+            .chain(new.keys())
+            .filter(|key| wanted(key))
+            .cloned()
+            .collect()
     };
     let expected = [
-        ("delete", keys(&|key| old.contains_key(key) && !new.contains_key(key))),
-        ("insert", keys(&|key| !old.contains_key(key) && new.contains_key(key))),
-        ("update", keys(&|key| new.get(key).is_some_and(|row| old.get(key).is_some_and(|old| old != row)))),
+        (
+            "delete",
+            keys(&|key| old.contains_key(key) && !new.contains_key(key)),
+        ),
+        (
+            "insert",
+            keys(&|key| !old.contains_key(key) && new.contains_key(key)),
+        ),
+        (
+            "update",
+            keys(&|key| {
+                new.get(key)
+                    .is_some_and(|row| old.get(key).is_some_and(|old| old != row))
+            }),
+        ),
     ];
     for (op, keys) in expected {
         assert!(!keys.is_empty(), "{op}");

@@ -43,7 +43,12 @@ impl Lab {
         fs::create_dir(folder.path().join("inbox")).unwrap();
         // Stands where a failing sink's file should be.
         fs::create_dir(folder.path().join("a folder")).unwrap();
-        let mut lab = Self { folder, random: Random(7), rows: Rows::new(), next: 0 };
+        let mut lab = Self {
+            folder,
+            random: Random(7),
+            rows: Rows::new(),
+            next: 0,
+        };
         for (name, repository, events) in [
             ("good", "repository.db", "events.ndjson"),
             ("no-repository", "a folder", "events.ndjson"),
@@ -89,10 +94,14 @@ impl Lab {
     }
 
     fn insert(&mut self) {
-        let key = (format!("PC-{:04}", self.next / 20), format!("Product {:02}", self.next % 20));
+        let key = (
+            format!("PC-{:04}", self.next / 20),
+            format!("Product {:02}", self.next % 20),
+        );
         self.next += 1;
         let seats = (self.random.below(4) > 0).then(|| i64::try_from(self.next).unwrap());
-        self.rows.insert(key, (format!("{}.0", self.random.below(90)), seats));
+        self.rows
+            .insert(key, (format!("{}.0", self.random.below(90)), seats));
     }
 
     fn edit(&mut self) {
@@ -121,31 +130,52 @@ impl Lab {
         for (name, text) in [("software.tsv", software), ("few.csv", few)] {
             let new = self.path("new");
             fs::write(&new, text).unwrap();
-            #[expect(clippy::disallowed_methods, reason = "the source's file, not the store's")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the source's file, not the store's"
+            )]
             fs::rename(new, self.path("inbox").join(name)).unwrap();
         }
     }
 
     fn start(&self, command: &str, config: &str, clean: bool) -> Child {
         let mut program = Command::new(env!("CARGO_BIN_EXE_datasync"));
-        program.arg(command).arg("--config").arg(self.path(&format!("{config}.toml")));
+        program
+            .arg(command)
+            .arg("--config")
+            .arg(self.path(&format!("{config}.toml")));
         if clean {
             program.arg("--clean");
         }
-        program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        program
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// A run that nobody disturbs, and what it leaves.
     fn converges(&self, what: &str) {
-        let output = self.start("sync", "good", false).wait_with_output().unwrap();
+        let output = self
+            .start("sync", "good", false)
+            .wait_with_output()
+            .unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}: {}\n{log}", output.status);
         let found = read_repository(&self.path("repository.db"));
-        assert!(found == self.rows, "{what}: {} rows, {} expected\n{log}", found.len(), self.rows.len());
+        assert!(
+            found == self.rows,
+            "{what}: {} rows, {} expected\n{log}",
+            found.len(),
+            self.rows.len()
+        );
     }
 
     fn verifies(&self, what: &str) {
-        let output = self.start("verify", "good", false).wait_with_output().unwrap();
+        let output = self
+            .start("verify", "good", false)
+            .wait_with_output()
+            .unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}: {}\n{log}", output.status);
     }
@@ -153,7 +183,9 @@ impl Lab {
 
 fn read_repository(path: &Path) -> Rows {
     let database = rusqlite::Connection::open(path).unwrap();
-    let mut all = database.prepare("SELECT device, product, version, seats FROM software").unwrap();
+    let mut all = database
+        .prepare("SELECT device, product, version, seats FROM software")
+        .unwrap();
     let rows = all.query_map([], |row| {
         Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
     });
@@ -161,7 +193,10 @@ fn read_repository(path: &Path) -> Rows {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "random moments are what is tested; no outcome hangs on them")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "random moments are what is tested; no outcome hangs on them"
+)]
 fn killed_at_random_moments_it_always_goes_on_and_converges() {
     let mut lab = Lab::new();
     let start = Instant::now();
@@ -204,10 +239,21 @@ fn killed_at_random_moments_it_always_goes_on_and_converges() {
     lab.converges("the last run");
     lab.verifies("the last run");
     let database = rusqlite::Connection::open(lab.path("repository.db")).unwrap();
-    let count: i64 = database.query_row("SELECT count FROM few", [], |row| row.get::<_, String>(0)).unwrap().parse().unwrap();
-    assert_eq!(usize::try_from(count).unwrap(), lab.rows.len(), "the other data set went on too");
+    let count: i64 = database
+        .query_row("SELECT count FROM few", [], |row| row.get::<_, String>(0))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(
+        usize::try_from(count).unwrap(),
+        lab.rows.len(),
+        "the other data set went on too"
+    );
     // Every line of the events is whole: a torn one was cut off before the next was written.
-    for line in fs::read_to_string(lab.path("events.ndjson")).unwrap().lines() {
+    for line in fs::read_to_string(lab.path("events.ndjson"))
+        .unwrap()
+        .lines()
+    {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }
 }
