@@ -210,7 +210,7 @@ impl Cycle {
     /// was not confirmed is sent in the next cycle.
     pub async fn run_dataset(&self, connector: &str, dataset: &dyn Dataset) -> DatasetReport {
         let id = DatasetId::new(connector, dataset.name());
-        info!(connector, "Syncing data set {}", dataset.name());
+        info!("Syncing data set {}", dataset.name());
         let start = self.store.clock().elapsed();
         let mut pass = Pass::new(self, &id);
         // A panic in one connector's code is that data set's failure.
