@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use connector_core::{Error, ErrorKind, Result};
+use connector_core::{Error, ErrorKind, Result, Retry};
 
 /// A file below the connector's folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +107,8 @@ impl<'a> Stamps<'a> {
                     "the file changed while it was read; write it under a name that begins with a \
                      dot and rename it when it is whole",
                 )
-                .with("file", &file.name));
+                .with("file", &file.name)
+                .with_retry(Retry::Backoff));
             }
         }
         Ok(())

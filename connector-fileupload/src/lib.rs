@@ -1,7 +1,4 @@
-//! Connector for folders of TSV and CSV inventory files.
-//!
-//! [`FileUpload`] reads what [`FileUploadConfig`] says: each file, or each pattern of files, is a
-//! data set. The crate's README tells how files become rows.
+#![doc = include_str!("../README.md")]
 
 mod bad;
 mod columns;

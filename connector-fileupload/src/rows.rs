@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use connector_core::{
-    BlockingWriter, Error, ErrorKind, Result, RowTarget, RowWriter, Schema, Type,
+    BlockingWriter, Error, ErrorKind, Result, Retry, RowTarget, RowWriter, Schema, Type,
 };
 use csv::ByteRecord;
 
@@ -97,6 +97,7 @@ fn shape_changed(file: &str) -> Error {
         "the file's columns changed while the data set was read; the next cycle takes the new ones",
     )
     .with("file", file)
+    .with_retry(Retry::Backoff)
 }
 
 /// Writes one row; returns what is wrong with it, if it is dropped for that.
@@ -189,11 +190,12 @@ impl<'a> Layout<'a> {
         row: &mut RowWriter<'_, T>,
     ) -> Result<(), BadRow> {
         if record.len() != self.columns.len() {
-            return Err(BadRow::whole(format!(
-                "{} fields, the header has {}",
-                record.len(),
-                self.columns.len()
-            )));
+            let fields = match record.len() {
+                1 => "1 field".to_owned(),
+                many => format!("{many} fields"),
+            };
+            let columns = self.columns.len();
+            return Err(BadRow::whole(format!("{fields} for {columns} columns")));
         }
         // One check of all cells together, which costs less than one of each.
         let Ok(text) = std::str::from_utf8(record.as_slice()) else {
@@ -244,8 +246,10 @@ impl<'a> Layout<'a> {
         };
         BadRow {
             column,
-            reason: "an empty cell in a column of the key, which can be only if it is text"
-                .to_owned(),
+            reason:
+                "an empty cell in a column of the key, which only text can have; declare a `key` \
+                     without it"
+                    .to_owned(),
         }
     }
 

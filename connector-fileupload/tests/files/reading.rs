@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use crate::support::{Inbox, Known, json};
+use crate::support::{Inbox, Known, json, log};
 use async_trait::async_trait;
 use connector_core::{
     Column, Dataset, DatasetExt, DatasetInfo, Duplicates, ErrorKind, Result, Schema, SnapshotWriter,
@@ -252,8 +252,8 @@ async fn bad_rows_fail_the_data_set_with_the_first_ten_named() {
         for part in [
             "11 rows can't be read, of which the first ten are: ",
             ": d.csv:5: column day: the column is date, the value is not a date such as 2024-05-31; ",
-            "; d.csv:6: 2 fields, the header has 3; ",
-            "; d.csv:7: 4 fields, the header has 3; ",
+            "; d.csv:6: 2 fields for 3 columns; ",
+            "; d.csv:7: 4 fields for 3 columns; ",
             "; d.csv:8: column id: an empty cell in a column of the key",
             "me: a NUL character",
             "; d.csv:10: column id: the column is int, the value is not a whole number of 64 bits; ",
@@ -301,7 +301,7 @@ async fn quarantined_rows_are_kept_aside() {
     assert_eq!(kept.len(), 11);
     assert_eq!(
         &kept[1],
-        vec!["2 fields, the header has 3", "d.csv", "6", "3", "y"].as_slice()
+        vec!["2 fields for 3 columns", "d.csv", "6", "3", "y"].as_slice()
     );
     assert_eq!(&kept[10][2], "15");
     assert_eq!(
@@ -471,4 +471,37 @@ impl Dataset for Fixed {
     async fn read(&self, out: &mut SnapshotWriter) -> Result<()> {
         self.0.read(out).await
     }
+}
+
+#[tokio::test]
+async fn the_log_names_columns_and_never_values() {
+    let log = log();
+    let inbox = Inbox::new(&[
+        ("keyed.csv", "a,b,c\nCANARY,1,\nCANARY,2,\n"),
+        ("counted.csv", "a\nCANARY\nCANARY\n"),
+        ("bad.csv", "a,b\nCANARY,2\nCANARY\n"),
+    ]);
+    let settings = "bad_rows = 'quarantine'\n\
+                    [[dataset]]\nname = 'keyed'\nfiles = 'k*'\ntypes = { gone = 'int' }";
+    for dataset in inbox.datasets(settings).await {
+        dataset.collect().await.unwrap();
+    }
+    inbox.put("bad.csv", "a,b\nCANARY,2\nCANARY\n\"CANARY");
+    let datasets = inbox.datasets("").await;
+    let bad = datasets
+        .iter()
+        .find(|dataset| dataset.name() == "bad")
+        .unwrap();
+    let error = bad.collect().await.unwrap_err();
+    let log = log.text();
+    for part in [
+        "found a key, which is kept from now on; to have another declare `key` dataset=\"keyed\" key=\"a, b\"",
+        "found no key: every column together is the key",
+        "names a column that no file has dataset=\"keyed\" column=\"gone\"",
+        "1 row can't be read: bad.csv:3: 1 field for 2 columns dataset=\"bad\" rows=1 quarantine=",
+    ] {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+    assert!(!log.contains("CANARY"), "{log}");
+    assert!(!format!("{error:#} {error:?} {bad:?}").contains("CANARY"));
 }

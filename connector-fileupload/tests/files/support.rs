@@ -1,6 +1,10 @@
 //! A folder of files, and data sets read from it.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use async_trait::async_trait;
 use connector_core::{
@@ -79,4 +83,39 @@ impl Dataset for Known {
     async fn read(&self, out: &mut SnapshotWriter) -> Result<()> {
         self.0.read(out).await
     }
+}
+
+/// What the crate logged, on whatever thread, since the first call of [`log`].
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) fn log() -> Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    let start = || {
+        let log = Log::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .init();
+        log
+    };
+    LOG.get_or_init(start).clone()
 }
