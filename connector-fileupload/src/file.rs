@@ -39,7 +39,7 @@ impl SourceFile {
     pub(crate) fn failed(&self, error: io::Error) -> Error {
         if error.kind() == io::ErrorKind::NotFound {
             return Error::new(
-                ErrorKind::Incomplete,
+                ErrorKind::NotFound,
                 "the file vanished after the folder was listed",
             )
             .with("file", &self.name)
@@ -144,7 +144,7 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         let error = stamps.verify().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Incomplete);
+        assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("vanished"));
     }
 

@@ -446,7 +446,7 @@ async fn what_changes_between_columns_and_rows_is_seen() {
     let schema = dataset.schema(None).await.unwrap();
     fs::remove_file(inbox.path().join("x.csv")).unwrap();
     let error = Fixed(dataset.clone(), schema).collect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Incomplete);
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains("vanished"), "{error}");
     assert_eq!(
         dataset.schema(None).await.unwrap_err().kind(),
