@@ -6,7 +6,7 @@ use connector_core::{Column, Error, ErrorKind, Result, Schema, Type};
 
 use crate::{
     datasets::Files,
-    file::Stamps,
+    file::while_unchanged,
     key::{self, COUNT, Found},
     stop::Stop,
     table::Table,
@@ -20,14 +20,13 @@ use crate::{
 /// missing, or when there is no row yet to find a key by; [`ErrorKind::Incomplete`] when a file
 /// changed meanwhile.
 pub(crate) fn schema(files: &Files, known: Option<&Schema>, stop: &Stop) -> Result<Arc<Schema>> {
-    let stamps = Stamps::take(&files.list)?;
-    let headers = headers(files)?;
-    let names = in_order(&headers, known);
+    let (names, key) = while_unchanged(&files.list, || {
+        let headers = headers(files)?;
+        let names = in_order(&headers, known);
+        let key = key(files, &headers, &names, known, stop)?;
+        Ok((names, key))
+    })?;
     warn_of_unknown(files, &names);
-    let key = key(files, &headers, &names, known, stop);
-    stamps.verify()?;
-    let key = key?;
-
     let mut columns: Vec<Column> = names
         .iter()
         .map(|name| match &key {

@@ -60,8 +60,25 @@ pub(crate) fn failed(message: &str, error: io::Error) -> Error {
     Error::new(kind, message).with_source(error)
 }
 
+/// Does some work on files that must not change meanwhile.
+///
+/// # Errors
+///
+/// [`ErrorKind::Incomplete`] naming the file that changed or is gone, which is the reason for
+/// whatever else went wrong with it; else what the work returns.
+pub(crate) fn while_unchanged<T>(
+    files: &[SourceFile],
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let stamps = Stamps::take(files)?;
+    match work() {
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+        outcome => stamps.verify().and(outcome),
+    }
+}
+
 /// What files looked like before they were read.
-pub(crate) struct Stamps<'a>(Vec<(&'a SourceFile, Stamp)>);
+struct Stamps<'a>(Vec<(&'a SourceFile, Stamp)>);
 
 #[derive(PartialEq, Eq)]
 struct Stamp {
@@ -82,11 +99,7 @@ impl Stamp {
 
 impl<'a> Stamps<'a> {
     /// Looks at every file.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Incomplete`] naming the file that is gone.
-    pub(crate) fn take(files: &'a [SourceFile]) -> Result<Self> {
+    fn take(files: &'a [SourceFile]) -> Result<Self> {
         files
             .iter()
             .map(|file| Ok((file, Stamp::take(file)?)))
@@ -95,11 +108,7 @@ impl<'a> Stamps<'a> {
     }
 
     /// Looks again. Files are one snapshot only if none of them changed until the last was read.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Incomplete`] naming the file that changed or is gone.
-    pub(crate) fn verify(&self) -> Result<()> {
+    fn verify(&self) -> Result<()> {
         for (file, before) in &self.0 {
             if Stamp::take(file)? != *before {
                 return Err(Error::new(

@@ -116,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_row_cut_by_the_sample_does_not_count() {
+        // With what is left of its last row, the sample would have two fields by the comma in
+        // every row, and three by the semicolon in all but that one.
         let long = "x".repeat(40_000);
-        let text = format!("a;b,\n{long};1,\n{long};2,\n");
-        assert_eq!(sniff(&text), ',', "a tie goes to the comma");
-        let text = format!("a;b;c\n{long};1;2\n{long};2;3\n");
+        let text = format!("a;b;c,d\n{long};1;2,3\n,{long};2;3\n");
         assert_eq!(sniff(&text), ';');
     }
 

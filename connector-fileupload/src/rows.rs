@@ -11,7 +11,7 @@ use crate::{
     bad::{BadRow, BadRows},
     config::{Empty, Encoding},
     datasets::{Files, Settings},
-    file::Stamps,
+    file::while_unchanged,
     key::{self, Copies},
     stop::Stop,
     table::Table,
@@ -23,16 +23,7 @@ use crate::{
 ///
 /// [`ErrorKind::Incomplete`] when a file changed meanwhile, [`ErrorKind::Data`] for bad rows.
 pub(crate) fn read(files: &Files, out: &mut BlockingWriter, stop: &Stop) -> Result<()> {
-    let stamps = Stamps::take(&files.list)?;
-    let outcome = write_all(files, out, stop);
-    if let Err(error) = &outcome
-        && error.kind() == ErrorKind::Cancelled
-    {
-        return outcome.map(drop);
-    }
-    // A file that changed is the reason for whatever else went wrong with it.
-    stamps.verify()?;
-    outcome?.finish()
+    while_unchanged(&files.list, || write_all(files, out, stop))?.finish()
 }
 
 fn write_all<'a>(files: &'a Files, out: &mut BlockingWriter, stop: &Stop) -> Result<BadRows<'a>> {
