@@ -301,7 +301,9 @@ impl<'a> Pass<'a> {
         let known = baseline
             .manifest()
             .map(|manifest| Arc::new(manifest.schema.clone()));
-        let schema = dataset.schema(known.as_ref()).await?;
+        // Who asks for a clean sync wants a key that was found to be found anew.
+        let pinned = known.as_ref().filter(|_| !options.clean);
+        let schema = dataset.schema(pinned).await?;
         let load = match &known {
             None => Load::First,
             Some(_) if options.clean => Load::Clean,

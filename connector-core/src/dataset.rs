@@ -60,7 +60,7 @@ pub trait Dataset: Debug + Send + Sync + 'static {
     ///
     /// `known` are the columns of the last committed snapshot. A data set whose shape is found at
     /// the source and not declared keeps to what was found before wherever the source still
-    /// allows it: the same key, the same types.
+    /// allows it: the same key, the same types. A clean sync gives none.
     ///
     /// # Errors
     ///

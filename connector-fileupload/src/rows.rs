@@ -134,7 +134,8 @@ enum Cell {
 #[derive(Clone, Copy)]
 enum Null {
     Kept,
-    /// Empty text, in a text or bytes column of the key.
+    /// Nothing, in a text or bytes column of the key: what stands there is text, and a column
+    /// that the file lacks is empty.
     Empty,
     /// A bad row, in another column of the key.
     Bad,
@@ -207,8 +208,10 @@ impl<'a> Layout<'a> {
                     let Some(text) = text.get(range) else {
                         return Err(self.not_text(record));
                     };
-                    let is_null = (text.is_empty() && !empty_is_value) || self.null == Some(text);
-                    if !is_null {
+                    let means_null =
+                        (text.is_empty() && !empty_is_value) || self.null == Some(text);
+                    // Text of the key is never null, so it is what stands there.
+                    if !means_null || matches!(null, Null::Empty) {
                         row.parse(text);
                         continue;
                     }

@@ -174,10 +174,10 @@ impl Harness for FileUploadHarness {
 
     fn holds(&self, column: &Column, value: &Value<'static>) -> bool {
         let text = value.to_string();
-        // In the key there is no null, and so no text for it.
-        let is_null_text = !column.is_key() && text == NULL;
+        // In the key there is no null, and so no text that means it.
+        let means_null = !column.is_key() && text == NULL;
         // NUL in a text file is damage, and the connector says so.
-        value.is_null() || !(is_null_text || text.contains('\0'))
+        value.is_null() || !(means_null || text.contains('\0'))
     }
 
     fn unsupported(&self) -> &[(Unsupported, &'static str)] {

@@ -233,5 +233,5 @@ async fn links_are_followed_and_never_in_circles() {
     assert_eq!(read, ["a/x", "dangling", "linked"]);
     assert_eq!(datasets[2].collect().await.unwrap().len(), 1);
     let error = datasets[1].schema(None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Incomplete, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

@@ -363,7 +363,7 @@ impl<F: Fn() + Send + Sync + 'static> Dataset for Meanwhile<F> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Edit {
     None,
     Append,
@@ -417,7 +417,12 @@ async fn a_file_that_changes_while_it_is_read_fails_the_data_set() {
         // Even when something else is wrong, too, which the change may have caused.
         for tail in ["", "\""] {
             let error = read_during(edit, tail).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Incomplete, "{edit:?}");
+            let kind = if edit == Edit::Remove {
+                ErrorKind::NotFound
+            } else {
+                ErrorKind::Incomplete
+            };
+            assert_eq!(error.kind(), kind, "{edit:?}");
             assert!(
                 error.to_string().contains("file: a.csv"),
                 "{edit:?}: {error}"
@@ -458,7 +463,7 @@ async fn what_changes_between_columns_and_rows_is_seen() {
     assert!(error.message().contains("vanished"), "{error}");
     assert_eq!(
         dataset.schema(None).await.unwrap_err().kind(),
-        ErrorKind::Incomplete
+        ErrorKind::NotFound
     );
 }
 
