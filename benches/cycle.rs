@@ -141,7 +141,7 @@ fn encode_and_compare(criterion: &mut Criterion, file: &Path) {
         .take(20_000)
         .collect::<Result<_, _>>()
         .expect("well-formed");
-    let fill = || {
+    let encode = || {
         let mut batch = Batch::new(Arc::clone(&schema));
         for record in &records {
             let mut row = batch.row();
@@ -152,10 +152,10 @@ fn encode_and_compare(criterion: &mut Criterion, file: &Path) {
         }
         batch
     };
-    let (one, other) = (fill(), fill());
+    let (one, other) = (encode(), encode());
     let mut group = criterion.benchmark_group("row codec");
     group.throughput(Throughput::Bytes(one.byte_len() as u64));
-    group.bench_function("encode", |bencher| bencher.iter(|| black_box(fill())));
+    group.bench_function("encode", |bencher| bencher.iter(|| black_box(encode())));
     group.bench_function("compare", |bencher| {
         bencher.iter(|| {
             let pairs = black_box(&one).rows().zip(black_box(&other).rows());

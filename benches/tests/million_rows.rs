@@ -1,6 +1,8 @@
 //! A million records in a file without order: exactly the edits are sent, and another order of the
 //! same records is no change.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::{
     collections::BTreeSet,
     path::Path,

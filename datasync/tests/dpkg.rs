@@ -2,6 +2,8 @@
 //! synced, edited and synced again; compared with a computation over the two files that shares no
 //! code with the program.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

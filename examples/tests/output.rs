@@ -1,5 +1,7 @@
 //! Runs every example and compares what it prints with `expected/`.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::{fs, path::Path, process::Command};
 
 fn prints(example: &str, program: &str) {
