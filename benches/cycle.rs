@@ -199,10 +199,10 @@ fn main() {
         measure(criterion, &times, name, bytes, work);
     };
     run(&mut criterion, "parse", &mut || {
-        drop(black_box(parse(&old)))
+        black_box(parse(&old));
     });
     run(&mut criterion, "parse again", &mut || {
-        drop(black_box(parse(&old)))
+        black_box(parse(&old));
     });
 
     let bench = Bench::new(folder.path(), "first");

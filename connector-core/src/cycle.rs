@@ -210,7 +210,7 @@ impl Cycle {
     /// was not confirmed is sent in the next cycle.
     pub async fn run_dataset(&self, connector: &str, dataset: &dyn Dataset) -> DatasetReport {
         let id = DatasetId::new(connector, dataset.name());
-        info!(connector, "Syncing data set {}", dataset.name());
+        info!("Syncing data set {}", dataset.name());
         let start = self.store.clock().elapsed();
         let mut pass = Pass::new(self, &id);
         // A panic in one connector's code is that data set's failure.
@@ -420,8 +420,14 @@ impl<'a> Pass<'a> {
     fn report(self, outcome: Result<Outcome>, start: Duration) -> DatasetReport {
         let elapsed = self.cycle.store.clock().elapsed().saturating_sub(start);
         let name = self.id.dataset();
-        let outcome =
-            outcome.unwrap_or_else(|error| Outcome::Failed(error.with("data set", self.id)));
+        let outcome = outcome.unwrap_or_else(|error| {
+            let named = error.context().any(|(what, _)| what == "data set");
+            Outcome::Failed(if named {
+                error
+            } else {
+                error.with("data set", self.id)
+            })
+        });
         let took = Took(elapsed);
         match &outcome {
             Outcome::Synced(counts) => info!("Done syncing data set {name} in {took}: {counts}"),

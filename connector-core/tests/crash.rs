@@ -112,7 +112,9 @@ async fn c1_c2_c3_a_crash_at_any_call_leaves_a_state_that_goes_on() {
                     "call {call} ({died_in}), {unsynced:?}"
                 );
                 let mut digest = connector_core::Digest::default();
-                rows.iter().for_each(|row| digest.add(row));
+                for row in &rows {
+                    digest.add(row);
+                }
                 assert_eq!(
                     digest, status.digest,
                     "call {call} ({died_in}), {unsynced:?}"

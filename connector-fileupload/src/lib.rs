@@ -1,1 +1,20 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod bad;
+mod columns;
+mod config;
+mod connector;
+mod datasets;
+mod file;
+mod folder;
+mod format;
+mod key;
+mod lines;
+mod quarantine;
+mod rows;
+mod stop;
+mod table;
+mod text;
+
+pub use config::{BadRows, DatasetConfig, Delimiter, Empty, Encoding, FileUploadConfig, Quoting};
+pub use connector::FileUpload;
