@@ -1,5 +1,7 @@
 //! The program as a person uses it: the built binary on real files.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
