@@ -22,6 +22,8 @@ const LEAST_MEMORY: ByteSize = ByteSize::mib(1);
 /// the connectors; see [`crate::connectors`].
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The file itself, for messages.
+    pub(crate) path: PathBuf,
     /// Where the file is: what paths in it are relative to.
     pub(crate) folder: PathBuf,
     pub(crate) state: PathBuf,
@@ -148,7 +150,10 @@ impl Config {
         let path = std::path::absolute(path).map_err(failed)?;
         let text = std::fs::read_to_string(&path).map_err(failed)?;
         let folder = path.parent().unwrap_or(&path);
-        Self::parse(&text, folder).map_err(|error| error.with("file", path.display()))
+        let mut config =
+            Self::parse(&text, folder).map_err(|error| error.with("file", path.display()))?;
+        config.path = path;
+        Ok(config)
     }
 
     /// Reads the text of a file that is in `folder`.
@@ -175,6 +180,7 @@ impl Config {
             .collect::<Result<Vec<_>>>()?;
         check_cases(&connectors)?;
         Ok(Self {
+            path: folder.join("datasync.toml"),
             state: folder.join(file.state),
             folder: folder.to_owned(),
             memory: file.memory.0.as_u64(),

@@ -72,7 +72,8 @@ pub(crate) fn connect(config: &Config, names: &[String]) -> Result<Vec<Configure
         .filter(|settings| names.is_empty() || names.contains(&settings.name))
         .map(|settings| {
             Ok(Configured {
-                connector: make(KINDS, settings, &config.folder)?,
+                connector: make(KINDS, settings, &config.folder)
+                    .map_err(|error| error.with("file", config.path.display()))?,
                 settings: settings.clone(),
             })
         })

@@ -25,8 +25,12 @@ impl Stop {
         tokio::spawn(async move {
             loop {
                 signals.next().await;
-                let before = requests.send_replace(*requests.borrow() + 1);
-                if before == 0 {
+                let mut first = false;
+                requests.send_modify(|count| {
+                    first = *count == 0;
+                    *count += 1;
+                });
+                if first {
                     warn!("Stopping after the data set in hand; ask again to abandon it");
                 }
             }
