@@ -1,5 +1,7 @@
 //! The conformance kit over files that a test writes with the `csv` crate.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::{
     collections::BTreeMap,
     fs,
