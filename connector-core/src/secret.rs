@@ -54,6 +54,8 @@ impl<'de> Deserialize<'de> for Secret {
 
 struct Visitor;
 
+const NOT_TEXT: &str = "a secret is text: put it in quotes";
+
 impl<'de> de::Visitor<'de> for Visitor {
     type Value = Secret;
 
@@ -63,6 +65,23 @@ impl<'de> de::Visitor<'de> for Visitor {
 
     fn visit_str<E: de::Error>(self, v: &str) -> Result<Secret, E> {
         Ok(Secret::new(v))
+    }
+
+    // serde's own message for these would show the value.
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
+        Err(E::custom(NOT_TEXT))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+        Err(E::custom(NOT_TEXT))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
@@ -117,6 +136,17 @@ mod tests {
         let json = serde_json::json!({ "file": path }).to_string();
         assert_eq!(parse(&json).unwrap().expose(), "from file");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_type_is_not_shown() {
+        for json in ["4711", "-4711", "4711.5", "true"] {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(
+                error.starts_with(NOT_TEXT) && !error.contains(json),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -399,9 +399,9 @@ fn what_was_synced_can_be_looked_at() {
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let lab = Lab::new();
     // More than a pipe holds.
-    let rows: Vec<String> = (0..50_000).map(|i| format!("PC-{i},{i}\n")).collect();
-    let rows = rows.concat();
-    lab.write("inbox/devices.csv", &format!("name,cores\n{rows}"));
+    let rows: Vec<_> = (0..50_000).map(|i| format!("PC-{i},{i}")).collect();
+    let text = format!("name,cores\n{}\n", rows.join("\n"));
+    lab.write("inbox/devices.csv", &text);
     lab.good(&["sync"]);
     let mut child = lab
         .command(&["show", "hr", "devices"])

@@ -64,3 +64,40 @@ impl<T: Send + 'static> Worker<T> {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::mpsc};
+
+    use super::*;
+
+    #[test]
+    fn an_abandoned_piece_is_not_done_behind_a_later_one() {
+        // One thread for what blocks, held until everything is asked for.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let done = runtime.block_on(async {
+            let (release, held) = mpsc::channel::<()>();
+            let holder = tokio::task::spawn_blocking(move || held.recv());
+            let mut worker = Worker::new(Vec::new());
+            {
+                let abandoned = pin!(worker.run(|done| {
+                    done.push("abandoned");
+                    Ok(())
+                }));
+                assert!(futures::poll!(abandoned).is_pending());
+            }
+            let mut later = pin!(worker.run(|done| {
+                done.push("later");
+                Ok(done.clone())
+            }));
+            assert!(futures::poll!(&mut later).is_pending());
+            release.send(()).unwrap();
+            holder.await.unwrap().unwrap();
+            later.await.unwrap()
+        });
+        assert_eq!(done, ["later"]);
+    }
+}

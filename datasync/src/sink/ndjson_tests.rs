@@ -125,9 +125,12 @@ async fn a_cycle_begun_anew_leaves_no_half_lines() {
     // More than the buffer holds, so that part of a line is in the file.
     sink.write(&full.1[..4000]).await.unwrap();
     assert!(!text(&folder).ends_with('\n'));
+    let mut other = Source::devices("lab");
+    deliver(&mut sink, &other.full(vec![])).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
     deliver(&mut sink, &full).await.unwrap();
     let found = text(&folder);
-    assert_eq!(found.lines().count(), 5002);
+    assert_eq!(found.lines().count(), 2 + 5002);
     assert!(
         found
             .lines()
