@@ -251,6 +251,17 @@ impl Cycle {
         })
         .await
     }
+
+    /// Empties the data set at every sink, and then drops what the store knows of it. For a data
+    /// set that is gone at the source for good; one that is still there is new in the next cycle.
+    ///
+    /// When a sink fails, the store keeps the emptied data set, so that it can be done again.
+    pub async fn forget(&self, id: &DatasetId) -> DatasetReport {
+        let start = self.store.clock().elapsed();
+        let mut pass = Pass::new(self, id);
+        let outcome = pass.forget().await;
+        pass.report(outcome, start)
+    }
 }
 
 fn nothing_held(id: &DatasetId) -> Error {
@@ -360,6 +371,42 @@ impl<'a> Pass<'a> {
         self.deliver_and_fold(baseline).await
     }
 
+    async fn forget(&mut self) -> Result<Outcome> {
+        let mut baseline = self.cycle.store.baseline(self.id, false).await?;
+        let now = self.cycle.store.clock().now();
+        baseline = blocking(move || {
+            let mut manifest = baseline.committed()?.clone();
+            let schema = manifest.schema.clone();
+            let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
+            let segment = writer.finish(std::iter::empty(), &[])?;
+            let counts = Counts {
+                truncates: 1,
+                snapshot_completes: 1,
+                ..Counts::default()
+            };
+            let (rows, digest, since) = (0, Digest::default(), now);
+            let empty = HeldCycle {
+                segment,
+                full: true,
+                schema,
+                counts,
+                rows,
+                digest,
+                since,
+            };
+            manifest.held = None;
+            apply(&mut manifest, empty, now);
+            baseline.commit(manifest)?;
+            Ok(baseline)
+        })
+        .await?;
+        baseline = self.delivery.deliver(baseline).await?;
+        if self.delivery.none_failed() {
+            blocking(move || baseline.erase()).await?;
+        }
+        Ok(Outcome::Synced(self.delivery.sent()))
+    }
+
     async fn deliver_and_fold(&mut self, mut baseline: Baseline) -> Result<Outcome> {
         baseline = self.delivery.deliver(baseline).await?;
         let history = self.cycle.options.history;
@@ -381,15 +428,16 @@ impl<'a> Pass<'a> {
         schema: &Arc<Schema>,
         load: Load,
     ) -> Result<(Baseline, Snapshot)> {
-        let spool = match load {
-            Load::Changes => {
-                Spool::in_memory(&baseline, Arc::clone(schema), self.cycle.options.memory)
-            }
-            _ => Spool::in_base(&baseline, Arc::clone(schema))?,
-        };
         let progress = self.cycle.progress.clone().unwrap_or_default();
         let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
-        let taken = tokio::task::spawn_blocking(move || take(batches, spool, baseline));
+        let (columns, memory) = (Arc::clone(schema), self.cycle.options.memory);
+        let taken = tokio::task::spawn_blocking(move || {
+            let spool = match load {
+                Load::Changes => Spool::in_memory(&baseline, columns, memory),
+                _ => Spool::in_base(&baseline, columns)?,
+            };
+            take(batches, spool, baseline)
+        });
         let read = async {
             // A panic counts as a failed read: the rows so far are a part, and part of a data set
             // must never be compared.

@@ -42,6 +42,10 @@ impl<'a> Delivery<'a> {
         !self.sinks.is_empty() && self.errors.len() == self.sinks.len()
     }
 
+    pub(crate) fn none_failed(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// The events that were sent, to the sink that got most.
     pub(crate) fn sent(&self) -> Counts {
         let total =

@@ -5,8 +5,7 @@ mod lab;
 use std::sync::Arc;
 
 use connector_core::{
-    Change, Cycle, DeleteGuard, Duplicates, ErrorKind, NamedSink, Outcome, Row, Schema, Store,
-    Value,
+    Change, Cycle, DeleteGuard, Duplicates, ErrorKind, NamedSink, Outcome, Schema, Store, Value,
     memory::{MemoryConnector, MemoryDataset, MemorySink},
     schema::{Declared, int, text},
 };
@@ -596,12 +595,37 @@ async fn one_process_and_one_cycle_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_data_set_is_forgotten_by_nobody() {
-    let mut lab = Lab::new(&["copy"]);
+async fn a_forgotten_data_set_is_emptied_everywhere_and_then_gone() {
+    let mut lab = Lab::new(&["one", "two"]);
     lab.source.set(devices(0..2, 8));
     lab.synced().await;
-    let store = lab.store().await;
-    assert_eq!(store.datasets().await.unwrap(), [Lab::id()]);
-    let rows: Vec<Row> = lab.baseline().await;
-    assert_eq!(rows.len(), 2);
+    lab.sinks[1].1.fail(SinkFault::BeforeCommit, 0);
+    let report = lab.cycle().await.forget(&Lab::id()).await;
+    assert!(!report.is_ok());
+    assert_eq!((lab.copy(0).len(), lab.copy(1).len()), (0, 2));
+    assert_eq!(
+        lab.store().await.datasets().await.unwrap(),
+        [Lab::id()],
+        "the other sink waits"
+    );
+
+    assert!(lab.cycle().await.forget(&Lab::id()).await.is_ok());
+    assert!(lab.copy(1).is_empty());
+    assert!(lab.store().await.datasets().await.unwrap().is_empty());
+    assert!(
+        !lab.storage
+            .files()
+            .iter()
+            .any(|file| file.contains("devices"))
+    );
+    let report = lab.cycle().await.forget(&Lab::id()).await;
+    assert!(
+        matches!(report.outcome, Outcome::Failed(error) if error.kind() == ErrorKind::NotFound)
+    );
+
+    assert_eq!(
+        lab.synced().await,
+        "Truncates: 1, Inserts: 2, SnapshotCompletes: 1"
+    );
+    assert_eq!(lab.copy(0), lab.copy(1));
 }

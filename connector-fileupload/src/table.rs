@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] when the file is gone, [`ErrorKind::Data`] when it has no header
+    /// [`ErrorKind::NotFound`] when the file is gone, [`ErrorKind::Data`] when it has no header
     /// that can be used.
     pub(crate) fn open(file: &'a SourceFile, format: &'a Format) -> Result<Self> {
         let failed = |error| file.failed(error);

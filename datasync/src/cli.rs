@@ -95,6 +95,13 @@ pub(crate) enum Command {
         /// The data set.
         dataset: String,
     },
+    /// Remove a data set that is gone at the source for good, from the sinks too.
+    Forget {
+        /// The connector.
+        connector: String,
+        /// The data set.
+        dataset: String,
+    },
     /// Run every connector's cycles at its own interval until stopped.
     Run,
     /// Show how far every data set is.
@@ -228,6 +235,9 @@ async fn perform(cli: Cli, console: Console) -> Result<Verdict> {
         }
         Command::Reject { connector, dataset } => {
             command::reject(&config, &connector, &dataset, console).await
+        }
+        Command::Forget { connector, dataset } => {
+            command::forget(&config, &connector, &dataset, console).await
         }
         Command::Run => command::run(&config, console).await,
         Command::Status => command::status(&config).await,

@@ -248,7 +248,7 @@ impl Host {
         let error = Error::new(
             ErrorKind::NotFound,
             "the connector no longer offers the data set; its records are kept as they were: \
-             bring it back at the source, or remove it from the state folder if it is gone for \
+             bring it back at the source, or remove it with `datasync forget` if it is gone for \
              good",
         )
         .with("data set", id);
@@ -270,6 +270,16 @@ impl Host {
         self.log_process(Some(configured), "approve", message).await;
         let started = self.clock.now();
         let report = self.cycle(configured, false).approve(id).await;
+        self.log_report(configured, started, &report).await;
+        report.is_ok()
+    }
+
+    /// Removes a data set from the sinks and the store; tells whether that went well.
+    pub(crate) async fn forget(&self, configured: &Configured, id: &DatasetId) -> bool {
+        let message = Some(id.dataset().to_owned());
+        self.log_process(Some(configured), "forget", message).await;
+        let started = self.clock.now();
+        let report = self.cycle(configured, false).forget(id).await;
         self.log_report(configured, started, &report).await;
         report.is_ok()
     }

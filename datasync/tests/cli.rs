@@ -236,6 +236,11 @@ fn a_file_that_vanished_deletes_nothing() {
         lab.query("SELECT account FROM users ORDER BY 1"),
         ["ada", "bob"]
     );
+
+    lab.good(&["forget", "hr", "users"]);
+    assert!(lab.query("SELECT account FROM users").is_empty());
+    lab.good(&["sync"]);
+    assert_eq!(lab.run(&["forget", "hr", "users"]).code, 1);
 }
 
 #[test]

@@ -130,6 +130,26 @@ impl Baseline {
         Ok(())
     }
 
+    /// Drops the data set: first the manifest, so that a crash leaves all of it or nothing that
+    /// counts.
+    pub(crate) fn erase(mut self) -> Result<()> {
+        self.refuse_when_broken()?;
+        let manifest = format!("{}/{}", self.folder, manifest::FILE);
+        let cannot = |error| {
+            Error::new(ErrorKind::Storage, "can't remove the manifest")
+                .with("path", self.storage.locate(&manifest))
+                .with_source(error)
+        };
+        self.storage.remove(&manifest).map_err(cannot)?;
+        self.storage.sync_folder(&self.folder).map_err(cannot)?;
+        self.manifest = None;
+        self.sweep();
+        if let Err(error) = self.storage.remove(&self.folder) {
+            tracing::debug!(folder = self.folder, error = %error, "an empty folder stays");
+        }
+        Ok(())
+    }
+
     /// The names of new segments, and of new folders, before the manifest that counts on them.
     fn sync_names(&self, first: bool) -> Result<()> {
         let mut folders = vec![self.folder.as_str()];

@@ -109,6 +109,19 @@ pub(crate) async fn reject(
     Ok(Verdict::Good)
 }
 
+pub(crate) async fn forget(
+    config: &Path,
+    connector: &str,
+    dataset: &str,
+    console: Console,
+) -> Result<Verdict> {
+    let (host, configured) = open_one(config, connector, console).await?;
+    let id = DatasetId::new(connector, dataset);
+    let work = host.forget(&configured, &id);
+    let ok = host.stop().unless_asked_again(work).await?;
+    Ok(ok.into())
+}
+
 async fn open_one(config: &Path, connector: &str, console: Console) -> Result<(Host, Configured)> {
     let config = Config::load(config)?;
     let mut connectors = connectors::connect(&config, &[connector.to_owned()])?;

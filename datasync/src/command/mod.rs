@@ -5,7 +5,7 @@ mod init;
 mod look;
 mod verify;
 
-pub(crate) use cycles::{approve, reject, run, sync};
+pub(crate) use cycles::{approve, forget, reject, run, sync};
 pub(crate) use init::init;
 pub(crate) use look::{changes, check, datasets, show, status};
 pub(crate) use verify::verify;
