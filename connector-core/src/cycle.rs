@@ -631,7 +631,8 @@ fn changes(
     }
     diff.counts.snapshot_completes = 1;
     let writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
-    let segment: SegmentRef = write_changes(&diff, &mut snapshot, &layers, writer)?;
+    let row_bytes = manifest.base.bytes / manifest.rows.max(1);
+    let segment: SegmentRef = write_changes(&diff, &mut snapshot, &layers, row_bytes, writer)?;
     let Difference {
         counts,
         rows,

@@ -86,6 +86,14 @@ impl BlockWriter {
         }
     }
 
+    /// Ends the current block. What follows is not worth packing: hashes and places.
+    pub(super) fn stop_packing(&mut self) -> Result<()> {
+        self.end_block()?;
+        self.compress = false;
+        self.target = STREAM_BLOCK;
+        Ok(())
+    }
+
     /// Appends bytes outside of blocks.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.end_block()?;

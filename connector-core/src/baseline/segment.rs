@@ -176,7 +176,7 @@ impl SegmentWriter {
         entries: impl Iterator<Item = Entry>,
         dead: &[Place],
     ) -> Result<SegmentRef> {
-        self.blocks.end_block()?;
+        self.blocks.stop_packing()?;
         let records_end = self.blocks.offset();
         for entry in entries {
             self.blocks.record(&[&entry.to_bytes()])?;

@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 
+use bytes::Bytes;
+
 use super::spool::Snapshot;
 use crate::{
-    baseline::{Entry, Layer, Layers, Place, SegmentRef, SegmentWriter},
+    baseline::{Entry, Layer, Layers, Place, RowFetcher, SegmentRef, SegmentWriter},
     error::Result,
     event::{Counts, Digest},
     row::{KeyHash, RowHash},
@@ -98,12 +100,20 @@ impl Difference {
     }
 }
 
+/// How many bytes of rows as they were before are held while changes are written.
+const BEFORE_BYTES: u64 = 16 << 20;
+
 /// Writes the changes segment: what is gone in the baseline's order, then what is new or different
-/// in the order in which it was read. So both files are read forwards.
+/// in the order in which it was read.
+///
+/// The rows as they were before are fetched some thousands at a time, in the order in which they
+/// stand in the baseline: one by one in the order of arrival, nearly every one of them would cost
+/// the check and the unpacking of a block of its own.
 pub(crate) fn write_changes(
     diff: &Difference,
     snapshot: &mut Snapshot,
     layers: &Layers,
+    row_bytes: u64,
     mut writer: SegmentWriter,
 ) -> Result<SegmentRef> {
     let mut order: Vec<usize> = (0..diff.changed.len()).collect();
@@ -112,22 +122,26 @@ pub(crate) fn write_changes(
         let gone = changed.new == Place::NONE;
         (!gone, if gone { changed.old } else { None }, changed.new)
     });
+    let window = usize::try_from(BEFORE_BYTES / row_bytes.max(1))
+        .unwrap_or(1)
+        .clamp(1, 1 << 16);
     let mut fetchers = layers.fetchers();
     let mut places = vec![Place::NONE; diff.changed.len()];
-    for i in order {
-        let changed = &diff.changed[i];
-        let before = match changed.old {
-            Some((layer, place)) => Some(fetchers[layer].row(place)?),
-            None => None,
-        };
-        places[i] = match before {
-            Some(before) if changed.new == Place::NONE => {
-                writer.delete(&before)?;
-                Place::NONE
-            }
-            Some(before) => writer.update(&snapshot.rows.fetch(changed.new)?, &before)?,
-            None => writer.insert(&snapshot.rows.fetch(changed.new)?)?,
-        };
+    for window in order.chunks(window) {
+        for (i, before) in window
+            .iter()
+            .zip(fetch_before(diff, window, &mut fetchers)?)
+        {
+            let new = diff.changed[*i].new;
+            places[*i] = match before {
+                Some(before) if new == Place::NONE => {
+                    writer.delete(&before)?;
+                    Place::NONE
+                }
+                Some(before) => writer.update(&snapshot.rows.fetch(new)?, &before)?,
+                None => writer.insert(&snapshot.rows.fetch(new)?)?,
+            };
+        }
     }
     let entries = diff.changed.iter().zip(places);
     writer.finish(
@@ -138,4 +152,28 @@ pub(crate) fn write_changes(
         }),
         &[],
     )
+}
+
+/// Returns the rows as they were before, in the order of `window`.
+fn fetch_before(
+    diff: &Difference,
+    window: &[usize],
+    fetchers: &mut [RowFetcher],
+) -> Result<Vec<Option<Bytes>>> {
+    let mut wanted: Vec<(Layer, Place, usize)> = window
+        .iter()
+        .enumerate()
+        .filter_map(|(at, i)| {
+            diff.changed[*i]
+                .old
+                .map(|(layer, place)| (layer, place, at))
+        })
+        .collect();
+    wanted.sort_unstable();
+    let mut rows = vec![None; window.len()];
+    for (layer, place, at) in wanted {
+        // Copied, or a row would keep its whole block.
+        rows[at] = Some(Bytes::copy_from_slice(&fetchers[layer].row(place)?));
+    }
+    Ok(rows)
 }

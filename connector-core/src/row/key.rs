@@ -98,7 +98,7 @@ pub(crate) fn encode(row: RowRef<'_>, out: &mut Vec<u8>) {
 
 /// Writes 0 as 0 255 and ends with 0 0.
 fn escape(mut cell: &[u8], out: &mut Vec<u8>) {
-    while let Some(zero) = cell.iter().position(|b| *b == 0) {
+    while let Some(zero) = memchr::memchr(0, cell) {
         out.extend_from_slice(&cell[..=zero]);
         out.push(255);
         cell = &cell[zero + 1..];
