@@ -334,7 +334,6 @@ impl<'a> Pass<'a> {
         }
         let (mut baseline, snapshot) = self.read(dataset, baseline, &schema, load).await?;
         self.rows = snapshot.read;
-        report_duplicates(self.id, &snapshot);
 
         let (guard, now) = (options.guard, self.cycle.store.clock().now());
         let settled;
@@ -378,7 +377,7 @@ impl<'a> Pass<'a> {
             let mut manifest = baseline.committed()?.clone();
             let schema = manifest.schema.clone();
             let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
-            let segment = writer.finish(std::iter::empty(), &[])?;
+            let segment = writer.into_index()?.finish(&[])?;
             let counts = Counts {
                 truncates: 1,
                 snapshot_completes: 1,
@@ -433,8 +432,8 @@ impl<'a> Pass<'a> {
         let (columns, memory) = (Arc::clone(schema), self.cycle.options.memory);
         let taken = tokio::task::spawn_blocking(move || {
             let spool = match load {
-                Load::Changes => Spool::in_memory(&baseline, columns, memory),
-                _ => Spool::in_base(&baseline, columns)?,
+                Load::Changes => Spool::in_memory(columns, memory),
+                _ => Spool::in_base(&baseline, columns, memory)?,
             };
             take(batches, spool, baseline)
         });
@@ -464,7 +463,11 @@ impl<'a> Pass<'a> {
             (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
             (Ok(()), Ok(taken)) => taken,
         };
-        blocking(move || spool.finish().map(|snapshot| (baseline, snapshot))).await
+        blocking(move || {
+            let snapshot = spool.finish(&baseline)?;
+            Ok((baseline, snapshot))
+        })
+        .await
     }
 
     fn report(self, outcome: Result<Outcome>, start: Duration) -> DatasetReport {
@@ -547,23 +550,19 @@ fn report_duplicates(id: &DatasetId, snapshot: &Snapshot) {
 /// Commits a full load, or holds it.
 fn full(
     baseline: &mut Baseline,
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     schema: &Schema,
     guard: Option<DeleteGuard>,
     now: Timestamp,
 ) -> Result<Option<Held>> {
-    let rows = snapshot.entries.len() as u64;
-    let mut digest = Digest::default();
-    for entry in &snapshot.entries {
-        digest.add_hashes(entry.key, entry.row);
-    }
+    let (segment, rows, digest) = snapshot.write_base()?;
+    report_duplicates(&baseline.id, &snapshot);
     let counts = Counts {
         truncates: 1,
         inserts: rows,
         snapshot_completes: 1,
         ..Counts::default()
     };
-    let segment = snapshot.into_base()?;
     let held = HeldCycle {
         segment,
         full: true,
@@ -617,7 +616,8 @@ fn changes(
 ) -> Result<Option<Held>> {
     let mut manifest = baseline.committed()?.clone();
     let layers = baseline.layers()?;
-    let mut diff: Difference = difference(&snapshot, &layers, manifest.digest)?;
+    let mut diff: Difference = difference(&mut snapshot, &layers, manifest.digest)?;
+    report_duplicates(&baseline.id, &snapshot);
     manifest.schema = schema.clone();
     manifest.synced = now;
     if manifest.held.take().is_some() {

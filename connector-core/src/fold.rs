@@ -100,5 +100,9 @@ fn rewrite(baseline: &Baseline, schema: Option<&Arc<Schema>>) -> Result<(Segment
         });
     }
     entries.sort_unstable();
-    Ok((writer.finish(entries.into_iter(), &[])?, digest))
+    let mut index = writer.into_index()?;
+    for entry in entries {
+        index.push(entry)?;
+    }
+    Ok((index.finish(&[])?, digest))
 }

@@ -536,6 +536,58 @@ async fn rows_beyond_memory_go_to_a_file_that_is_removed() {
     );
 }
 
+/// However little memory there is: the same events, in the same order.
+#[tokio::test]
+async fn memory_changes_nothing_but_where_rows_wait() {
+    let policy = Schema::from(DEVICES).with_duplicates(Duplicates::KeepGreatest);
+    let states = [
+        devices(0..3000, 8),
+        [devices(1500..3300, 8), devices(0..1500, 9)].concat(),
+        // Keys twice, alike and differing, far apart.
+        [
+            devices(0..2900, 9),
+            devices(2000..3300, 8),
+            devices(100..200, 9),
+        ]
+        .concat(),
+        devices((0..3300).rev(), 8),
+    ];
+    let mut sent = Vec::new();
+    for memory in [0, 20_000, 200_000, u64::MAX] {
+        let mut lab = Lab::with_schema(&["copy"], Arc::new(policy.clone()));
+        lab.options.memory = memory;
+        let mut all = Vec::new();
+        for rows in &states {
+            lab.source.set(rows.clone());
+            lab.synced().await;
+            all.extend(lab.events(0));
+            assert_eq!(lab.copy(0), lab.baseline().await);
+            let left = lab
+                .storage
+                .files()
+                .into_iter()
+                .filter(|file| file.contains("run-"));
+            assert_eq!(left.count(), 0);
+        }
+        sent.push(all);
+    }
+    for other in &sent[1..] {
+        assert!(*other == sent[0]);
+    }
+
+    let mut lab = Lab::new(&["copy"]);
+    lab.options.memory = 0;
+    lab.source
+        .set([devices(0..3000, 8), devices(1000..1002, 9)].concat());
+    let error = lab.failed().await;
+    assert!(
+        error
+            .to_string()
+            .contains("rows: 1001 and 3001; 1002 and 3002"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_named_and_a_clean_sync_heals_it() {
     let mut lab = Lab::new(&["copy"]);

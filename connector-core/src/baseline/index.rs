@@ -1,12 +1,7 @@
 //! What the diff compares: one small entry a row, in the order of key hashes.
 
-use bytes::Bytes;
-
-use super::{block::damaged, place::Place};
-use crate::{
-    error::Result,
-    row::{KeyHash, RowHash},
-};
+use super::place::Place;
+use crate::row::{KeyHash, RowHash};
 
 /// Stands for one row: which key, which content, where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +23,7 @@ impl Entry {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; ENTRY]) -> Self {
+    pub(super) fn from_bytes(bytes: &[u8; ENTRY]) -> Self {
         let (key, rest) = bytes.split_at(16);
         let (row, place) = rest.split_at(8);
         let u64_of = |b: &[u8]| b.try_into().map_or(0, u64::from_le_bytes);
@@ -38,18 +33,4 @@ impl Entry {
             place: Place(u64_of(place)),
         }
     }
-}
-
-/// Splits a block of entries.
-pub(super) fn entries(block: &Bytes, path: &str) -> Result<impl Iterator<Item = Entry> + use<>> {
-    if !block.len().is_multiple_of(ENTRY) {
-        return Err(damaged(path, "its index has a wrong length"));
-    }
-    let block = block.clone();
-    Ok((0..block.len() / ENTRY).filter_map(move |i| {
-        block[i * ENTRY..(i + 1) * ENTRY]
-            .try_into()
-            .ok()
-            .map(|bytes| Entry::from_bytes(&bytes))
-    }))
 }

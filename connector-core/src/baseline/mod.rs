@@ -15,7 +15,7 @@ pub(crate) use live::{Layer, Layers, LiveRows};
 pub(crate) use manifest::{Changes as CycleChanges, HeldCycle, Manifest};
 pub(crate) use place::Place;
 pub(crate) use segment::{
-    Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef, SegmentWriter,
+    IndexCursor, Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef, SegmentWriter,
 };
 pub(crate) use state::Baseline;
 pub use storage::{FileStorage, ReadFile, Storage, WriteFile};

@@ -14,14 +14,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
 use super::{
     block::{
         BlockFile, BlockWriter, Blocks, ROW_BLOCK, STREAM_BLOCK, checksum, damaged, storage_error,
     },
-    index::{self, Entry},
+    index::{ENTRY, Entry},
     place::Place,
     storage::Storage,
 };
@@ -168,42 +168,68 @@ impl SegmentWriter {
         &self.file
     }
 
-    /// Ends the segment and makes its content durable (its name is the caller's to sync).
-    ///
-    /// `entries` are sorted by key; `dead` are the sorted places of rows that no entry points to.
-    pub(crate) fn finish(
-        mut self,
-        entries: impl Iterator<Item = Entry>,
-        dead: &[Place],
-    ) -> Result<SegmentRef> {
+    /// Ends the records; the index follows.
+    pub(crate) fn into_index(mut self) -> Result<IndexWriter> {
         self.blocks.stop_packing()?;
         let records_end = self.blocks.offset();
-        for entry in entries {
-            self.blocks.record(&[&entry.to_bytes()])?;
-        }
-        self.blocks.end_block()?;
-        let index_end = self.blocks.offset();
+        Ok(IndexWriter {
+            segment: self,
+            records_end,
+        })
+    }
+}
+
+/// Writes a segment's second half: an entry a key, in the order of key hashes.
+pub(crate) struct IndexWriter {
+    segment: SegmentWriter,
+    records_end: u64,
+}
+
+impl IndexWriter {
+    pub(crate) fn push(&mut self, entry: Entry) -> Result<()> {
+        self.segment.blocks.record(&[&entry.to_bytes()]).map(drop)
+    }
+
+    /// Ends the segment and makes its content durable (its name is the caller's to sync). `dead`
+    /// are the sorted places of rows that no entry points to.
+    pub(crate) fn finish(mut self, dead: &[Place]) -> Result<SegmentRef> {
+        let named = self.end(dead)?;
+        self.segment.blocks.sync()?;
+        Ok(named)
+    }
+
+    /// Ends a segment that no crash needs to find again.
+    pub(crate) fn finish_temporary(mut self) -> Result<SegmentRef> {
+        let named = self.end(&[])?;
+        self.segment.blocks.flush()?;
+        Ok(named)
+    }
+
+    fn end(&mut self, dead: &[Place]) -> Result<SegmentRef> {
+        let (records, records_end) = (self.segment.records, self.records_end);
+        let blocks = &mut self.segment.blocks;
+        blocks.end_block()?;
+        let index_end = blocks.offset();
         for place in dead {
-            self.blocks.record(&[&place.0.to_le_bytes()])?;
+            blocks.record(&[&place.0.to_le_bytes()])?;
         }
-        self.blocks.end_block()?;
-        let dead_end = self.blocks.offset();
+        blocks.end_block()?;
+        let dead_end = blocks.offset();
         let footer = json(&Footer {
-            records: self.records,
+            records,
             records_end,
             index_end,
             dead_end,
         })?;
         let footer_len = u32::try_from(footer.len()).unwrap_or(u32::MAX);
         let sum = checksum(dead_end, footer_len, 0, &footer);
-        self.blocks.raw(&footer)?;
-        self.blocks.raw(&footer_len.to_le_bytes())?;
-        self.blocks.raw(&sum.to_le_bytes())?;
-        self.blocks.raw(END)?;
-        self.blocks.sync()?;
+        blocks.raw(&footer)?;
+        blocks.raw(&footer_len.to_le_bytes())?;
+        blocks.raw(&sum.to_le_bytes())?;
+        blocks.raw(END)?;
         Ok(SegmentRef {
-            file: self.file,
-            bytes: self.blocks.offset(),
+            file: self.segment.file.clone(),
+            bytes: blocks.offset(),
             checksum: format!("{sum:016x}"),
         })
     }
@@ -305,7 +331,7 @@ impl Segment {
         IndexCursor {
             segment: Arc::clone(self),
             blocks,
-            block: None,
+            block: Bytes::new(),
         }
     }
 
@@ -338,25 +364,33 @@ impl Segment {
 pub(crate) struct IndexCursor {
     segment: Arc<Segment>,
     blocks: Blocks,
-    block: Option<Box<dyn Iterator<Item = Entry> + Send>>,
+    block: Bytes,
 }
 
 impl IndexCursor {
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        loop {
-            if let Some(entry) = self.block.as_mut().and_then(Iterator::next) {
-                return Ok(Some(entry));
-            }
+        if self.block.is_empty() {
             match self.blocks.next(&self.segment.blocks)? {
                 None => return Ok(None),
-                Some((_, block)) => {
-                    self.block = Some(Box::new(index::entries(
-                        &block,
-                        self.segment.blocks.path(),
-                    )?));
-                }
+                Some((_, block)) => self.block = block,
             }
         }
+        match self.block.first_chunk() {
+            Some(entry) => {
+                let entry = Entry::from_bytes(entry);
+                self.block.advance(ENTRY);
+                Ok(Some(entry))
+            }
+            None => Err(damaged(
+                self.segment.blocks.path(),
+                "its index has a wrong length",
+            )),
+        }
+    }
+
+    /// Returns a cursor over the same entries from the first.
+    pub(crate) fn again(&self) -> Self {
+        self.segment.index()
     }
 }
 

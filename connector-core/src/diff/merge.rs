@@ -37,37 +37,36 @@ impl Difference {
 
 /// Compares the snapshot with the baseline; `digest` is the baseline's.
 pub(crate) fn difference(
-    snapshot: &Snapshot,
+    snapshot: &mut Snapshot,
     layers: &Layers,
     digest: Digest,
 ) -> Result<Difference> {
     let mut index = layers.index()?;
-    let mut old = index.next()?;
-    let mut new = snapshot.entries.iter().peekable();
-    let rows = snapshot.entries.len() as u64;
+    let (mut old, mut new) = (index.next()?, snapshot.next()?);
+    let (changed, counts) = (Vec::new(), Counts::default());
     let mut diff = Difference {
-        changed: Vec::new(),
-        counts: Counts::default(),
-        rows,
+        changed,
+        counts,
+        rows: 0,
         digest,
     };
     loop {
-        let order = match (new.peek(), &old) {
+        let order = match (&new, &old) {
             (None, None) => return Ok(diff),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(new), Some((old, _))) => new.key.cmp(&old.key),
         };
-        let new = if order == Ordering::Greater {
-            None
-        } else {
-            new.next()
-        };
-        let before = if order == Ordering::Less { None } else { old };
+        let after = new.filter(|_| order != Ordering::Greater);
+        let before = old.filter(|_| order != Ordering::Less);
+        diff.compare(after.as_ref(), before);
+        if after.is_some() {
+            diff.rows += 1;
+            new = snapshot.next()?;
+        }
         if before.is_some() {
             old = index.next()?;
         }
-        diff.compare(new, before);
     }
 }
 
@@ -143,15 +142,15 @@ pub(crate) fn write_changes(
             };
         }
     }
-    let entries = diff.changed.iter().zip(places);
-    writer.finish(
-        entries.map(|(changed, place)| Entry {
+    let mut index = writer.into_index()?;
+    for (changed, place) in diff.changed.iter().zip(places) {
+        index.push(Entry {
             key: changed.key,
             row: changed.row,
             place,
-        }),
-        &[],
-    )
+        })?;
+    }
+    index.finish(&[])
 }
 
 /// Returns the rows as they were before, in the order of `window`.

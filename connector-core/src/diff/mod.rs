@@ -5,6 +5,7 @@
 //! for the keys that changed.
 
 mod merge;
+mod runs;
 mod spool;
 
 pub(crate) use merge::{Difference, difference, write_changes};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::runs::{Runs, Sorted, Temporary};
 use crate::{
-    baseline::{
-        Baseline, Entry, Place, RowFetcher, SegmentKind, SegmentRef, SegmentWriter, Storage,
-    },
+    baseline::{Baseline, Entry, Place, RowFetcher, SegmentKind, SegmentRef, SegmentWriter},
     error::{Error, ErrorKind, Result},
+    event::Digest,
     row::{Batch, KeyHash, RowHash, RowRef, encode_key},
     schema::{Duplicates, Schema},
 };
@@ -19,70 +19,43 @@ const IN_FILE: u64 = 1 << 38;
 /// Takes the rows of one read.
 ///
 /// A first or full load writes them where they stay: into the new base. A later read keeps them in
-/// memory up to its share, and the rest in a file that goes when the spool does. Sorting the
-/// entries beyond memory belongs here too, and is not there yet.
+/// memory up to a limit, and the rest in a file that goes when the spool does. So do the entries.
 pub(crate) struct Spool {
     schema: Arc<Schema>,
     memory: Vec<Vec<u8>>,
     used: usize,
     limit: usize,
     file: Option<SegmentWriter>,
-    source: Source,
-    entries: Vec<Entry>,
+    temporary: Option<Temporary>,
+    entries: Runs,
     key: Vec<u8>,
 }
 
-/// What a spool needs of the baseline to make its file.
-struct Source {
-    storage: Arc<dyn Storage>,
-    folder: String,
-    file: String,
-    /// Removed with the spool; a base is kept.
-    temporary: bool,
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        if self.temporary {
-            // What can't be removed is swept when the data set is opened.
-            let _ = self
-                .storage
-                .remove(&format!("{}/{}", self.folder, self.file));
-        }
-    }
-}
-
 impl Spool {
-    /// Keeps up to `limit` bytes of rows in memory.
-    pub(crate) fn in_memory(baseline: &Baseline, schema: Arc<Schema>, limit: u64) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self::new(baseline, schema, limit)
+    /// Keeps rows and entries in memory as long as they take no more than `memory` bytes.
+    pub(crate) fn in_memory(schema: Arc<Schema>, memory: u64) -> Self {
+        // An entry has 32 bytes and a row of inventory 100 to 300.
+        let entries = memory / 4;
+        Self::new(schema, memory - entries, entries)
     }
 
     /// Writes every row into a new base.
-    pub(crate) fn in_base(baseline: &Baseline, schema: Arc<Schema>) -> Result<Self> {
+    pub(crate) fn in_base(baseline: &Baseline, schema: Arc<Schema>, memory: u64) -> Result<Self> {
         let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
-        let mut spool = Self::new(baseline, schema, 0);
-        writer.file().clone_into(&mut spool.source.file);
+        let mut spool = Self::new(schema, 0, memory);
         spool.file = Some(writer);
         Ok(spool)
     }
 
-    fn new(baseline: &Baseline, schema: Arc<Schema>, limit: usize) -> Self {
-        let source = Source {
-            storage: Arc::clone(baseline.storage()),
-            folder: baseline.folder().to_owned(),
-            file: String::new(),
-            temporary: false,
-        };
+    fn new(schema: Arc<Schema>, rows: u64, entries: u64) -> Self {
         Self {
             schema,
             memory: Vec::new(),
             used: 0,
-            limit,
+            limit: usize::try_from(rows).unwrap_or(usize::MAX),
             file: None,
-            source,
-            entries: Vec::new(),
+            temporary: None,
+            entries: Runs::new(entries),
             key: Vec::new(),
         }
     }
@@ -92,8 +65,7 @@ impl Spool {
         let fits = self.used + batch.byte_len() <= self.limit;
         if self.file.is_none() && !fits {
             let writer = baseline.create(SegmentKind::Base, "spool", &self.schema)?;
-            writer.file().clone_into(&mut self.source.file);
-            self.source.temporary = true;
+            self.temporary = Some(Temporary::new(baseline, writer.file()));
             self.file = Some(writer);
         }
         for span in batch.spans() {
@@ -107,11 +79,9 @@ impl Spool {
             };
             self.key.clear();
             encode_key(row, &mut self.key);
-            self.entries.push(Entry {
-                key: KeyHash::of(&self.key),
-                row: RowHash::of(row),
-                place,
-            });
+            let (key, row) = (KeyHash::of(&self.key), RowHash::of(row));
+            self.entries
+                .push(Entry { key, row, place }, baseline, &self.schema)?;
         }
         if self.file.is_none() {
             let bytes = batch.into_bytes();
@@ -121,46 +91,52 @@ impl Spool {
         Ok(())
     }
 
-    /// Orders what was read and settles duplicate keys.
-    pub(crate) fn finish(mut self) -> Result<Snapshot> {
-        if let Some(file) = &mut self.file {
-            file.flush()?;
-        }
-        let read = self.entries.len() as u64;
-        let mut entries = std::mem::take(&mut self.entries);
-        // By key and then by arrival.
-        entries.sort_unstable_by_key(|entry| (entry.key, entry.place));
-        let mut snapshot = Snapshot {
+    /// Ends taking in: the read was complete.
+    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Snapshot> {
+        let fetcher = match &mut self.file {
+            Some(file) => {
+                file.flush()?;
+                let storage = &**baseline.storage();
+                Some(RowFetcher::unfinished(
+                    storage,
+                    baseline.folder(),
+                    file.file(),
+                )?)
+            }
+            None => None,
+        };
+        let is_full = self.file.is_some() && self.temporary.is_none();
+        let rows = SpooledRows {
+            schema: self.schema,
+            memory: self.memory,
+            fetcher,
+            _temporary: self.temporary,
+        };
+        let mut entries = self.entries.finish()?;
+        Ok(Snapshot {
+            read: entries.count(),
+            ahead: entries.next()?,
             entries,
+            is_full,
+            base: self.file.filter(|_| is_full),
             dead: Vec::new(),
-            read,
             identical: 0,
             differing: 0,
-            rows: SpooledRows {
-                fetcher: match &self.file {
-                    Some(file) => Some(RowFetcher::unfinished(
-                        &*self.source.storage,
-                        &self.source.folder,
-                        file.file(),
-                    )?),
-                    None => None,
-                },
-                schema: self.schema,
-                memory: self.memory,
-                file: self.file,
-                _source: self.source,
-            },
-        };
-        snapshot.settle_duplicates()?;
-        Ok(snapshot)
+            refused: 0,
+            named: Vec::new(),
+            rows,
+        })
     }
 }
 
-/// One complete read: an entry for each key, and the rows behind them.
+/// One complete read: an entry for each key in the order of key hashes, once, and the rows behind
+/// them.
 pub(crate) struct Snapshot {
-    /// In the order of key hashes, one a key.
-    pub(crate) entries: Vec<Entry>,
-    /// Places of rows that lost to another row of their key.
+    entries: Sorted,
+    ahead: Option<Entry>,
+    /// The new base that the rows of a full load were written into.
+    base: Option<SegmentWriter>,
+    /// Places in it of rows that lost to another row of their key.
     dead: Vec<Place>,
     /// How many rows were read.
     pub(crate) read: u64,
@@ -168,86 +144,102 @@ pub(crate) struct Snapshot {
     pub(crate) identical: u64,
     /// How many rows were dropped because a greater one of their key was kept.
     pub(crate) differing: u64,
+    is_full: bool,
+    /// How many rows differ from another of their key where the policy is to fail, and the first
+    /// of them with those others.
+    refused: u64,
+    named: Vec<(Place, Place)>,
     pub(crate) rows: SpooledRows,
 }
 
+/// How many duplicates an error names.
+const NAMED: usize = 10;
+
 impl Snapshot {
-    fn settle_duplicates(&mut self) -> Result<()> {
-        if self
-            .entries
-            .windows(2)
-            .all(|pair| pair[0].key != pair[1].key)
-        {
-            return Ok(());
-        }
-        let entries = std::mem::take(&mut self.entries);
-        let mut refused = Vec::new();
-        for same_key in entries.chunk_by(|a, b| a.key == b.key) {
-            let mut kept = same_key[0];
-            for other in &same_key[1..] {
-                let mut lost = *other;
-                if other.row == kept.row {
-                    self.identical += 1;
-                } else if self.rows.schema.duplicates() == Duplicates::Fail {
-                    refused.push((kept.place, other.place));
-                    continue;
-                } else {
-                    self.differing += 1;
-                    if self.rows.fetch(other.place)? > self.rows.fetch(kept.place)? {
-                        lost = std::mem::replace(&mut kept, *other);
-                    }
-                }
-                self.dead.push(lost.place);
+    /// Returns the next key's entry, or none after the last; duplicates are settled on the way.
+    ///
+    /// # Errors
+    ///
+    /// After the last, when rows differ under one key and the policy is to fail.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        let Some(mut kept) = self.ahead else {
+            return if self.refused == 0 {
+                Ok(None)
+            } else {
+                Err(self.duplicates_error()?)
+            };
+        };
+        loop {
+            self.ahead = self.entries.next()?;
+            match self.ahead {
+                Some(other) if other.key == kept.key => self.settle(&mut kept, other)?,
+                _ => return Ok(Some(kept)),
             }
-            self.entries.push(kept);
         }
-        self.dead.sort_unstable();
-        if refused.is_empty() {
-            Ok(())
+    }
+
+    fn settle(&mut self, kept: &mut Entry, other: Entry) -> Result<()> {
+        let mut lost = other;
+        if other.row == kept.row {
+            self.identical += 1;
+        } else if self.rows.schema.duplicates() == Duplicates::Fail {
+            self.refused += 1;
+            self.named.push((other.place, kept.place));
+            self.named.sort_unstable();
+            self.named.truncate(NAMED);
+            return Ok(());
         } else {
-            Err(self.duplicates_error(refused, &entries))
+            self.differing += 1;
+            if self.rows.fetch(other.place)? > self.rows.fetch(kept.place)? {
+                lost = std::mem::replace(kept, other);
+            }
         }
+        if self.is_full {
+            self.dead.push(lost.place);
+        }
+        Ok(())
     }
 
     /// Names the rows by number, since their keys are values.
-    fn duplicates_error(&self, mut refused: Vec<(Place, Place)>, all: &[Entry]) -> Error {
-        const NAMED: usize = 10;
-        let count = refused.len();
-        refused.sort_unstable_by_key(|(_, second)| *second);
-        refused.truncate(NAMED);
-        // Places are in the order of arrival.
-        let number = |place| 1 + all.iter().filter(|entry| entry.place < place).count();
-        let named: Vec<String> = refused
-            .iter()
-            .map(|(a, b)| format!("{} and {}", number(*a), number(*b)))
+    fn duplicates_error(&self) -> Result<Error> {
+        let places: Vec<Place> = self.named.iter().flat_map(|(b, a)| [*a, *b]).collect();
+        let before = self.entries.count_before(&places)?;
+        let rows: Vec<String> = before
+            .chunks(2)
+            .map(|pair| format!("{} and {}", pair[0] + 1, pair[1] + 1))
             .collect();
         let key: Vec<&str> = self.rows.schema.key().map(crate::Column::name).collect();
-        Error::new(
+        Ok(Error::new(
             ErrorKind::Data,
             format!(
-                "{count} rows differ from another row of the same key; declare a key that is \
-                 unique, or the duplicate policy that keeps one of them"
+                "{} rows differ from another row of the same key; declare a key that is unique, \
+                 or the duplicate policy that keeps one of them",
+                self.refused
             ),
         )
         .with("key", key.join(", "))
-        .with("rows", named.join("; "))
+        .with("rows", rows.join("; ")))
     }
 
-    /// Ends the new base that the rows were written into.
-    pub(crate) fn into_base(self) -> Result<SegmentRef> {
+    /// Ends the new base that the rows were written into; returns it with the number of its rows
+    /// and their digest.
+    pub(crate) fn write_base(&mut self) -> Result<(SegmentRef, u64, Digest)> {
+        let unexpected = || Error::new(ErrorKind::Unexpected, "a full load without a base");
+        let base = self.base.take().ok_or_else(unexpected)?;
         let in_file = |place: Place| Place::new(place.block() & !IN_FILE, place.within());
-        let dead: Vec<Place> = self.dead.iter().map(|place| in_file(*place)).collect();
-        let entries = self.entries.iter().map(|entry| Entry {
-            place: in_file(entry.place),
-            ..*entry
-        });
-        match self.rows.file {
-            Some(file) => file.finish(entries, &dead),
-            None => Err(Error::new(
-                ErrorKind::Unexpected,
-                "a full load without a base",
-            )),
+        let mut index = base.into_index()?;
+        let (mut rows, mut digest) = (0, Digest::default());
+        while let Some(entry) = self.next()? {
+            rows += 1;
+            digest.add_hashes(entry.key, entry.row);
+            index.push(Entry {
+                place: in_file(entry.place),
+                ..entry
+            })?;
         }
+        let mut dead: Vec<Place> = self.dead.iter().map(|place| in_file(*place)).collect();
+        dead.sort_unstable();
+        Ok((index.finish(&dead)?, rows, digest))
     }
 }
 
@@ -256,9 +248,8 @@ pub(crate) struct SpooledRows {
     schema: Arc<Schema>,
     memory: Vec<Vec<u8>>,
     fetcher: Option<RowFetcher>,
-    file: Option<SegmentWriter>,
     /// Removes a temporary file at the end.
-    _source: Source,
+    _temporary: Option<Temporary>,
 }
 
 impl SpooledRows {
