@@ -18,3 +18,5 @@ mod text;
 
 pub use config::{BadRows, DatasetConfig, Delimiter, Empty, Encoding, FileUploadConfig, Quoting};
 pub use connector::FileUpload;
+/// So that a program that embeds this connector needs no other dependency.
+pub use connector_core;
