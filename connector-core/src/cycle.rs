@@ -1,27 +1,25 @@
 //! One pass over a data set: read, diff, commit, deliver.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::{
-    baseline::{
-        Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentKind, SegmentRef, Store, blocking,
-    },
+    baseline::{Baseline, Held, HeldCycle, SegmentKind, Store, blocking},
+    commit::{apply, changes, full},
     connector::Connector,
     dataset::{Dataset, DatasetExt},
     delivery::Delivery,
-    diff::{Difference, Snapshot, Spool, difference, write_changes},
+    diff::{Snapshot, Spool},
     error::{Error, ErrorKind, Result},
-    event::{Counts, CycleId, DatasetId, Digest},
+    event::{Counts, DatasetId, Digest},
     fold,
     row::Batch,
     schema::Schema,
     sink::NamedSink,
     snapshot::{Progress, SnapshotWriter, panicked},
-    time::Timestamp,
 };
 
 /// How cycles are run. Every field has a default.
@@ -78,7 +76,7 @@ impl DeleteGuard {
         clippy::cast_precision_loss,
         reason = "a share needs no more than 53 bits"
     )]
-    fn holds(&self, before: u64, after: u64, deletes: u64) -> bool {
+    pub(crate) fn holds(&self, before: u64, after: u64, deletes: u64) -> bool {
         let many = deletes > self.rows && deletes as f64 > self.share * before as f64;
         many || (self.empty && before > 0 && after == 0)
     }
@@ -93,10 +91,21 @@ pub struct DatasetReport {
     pub outcome: Outcome,
     /// How many rows were read.
     pub rows: u64,
+    /// How many of them were dropped for another row of their key.
+    pub duplicates: DuplicateCounts,
     /// How long it took.
     pub elapsed: Duration,
     /// Sinks that failed; what they lack is sent in the next cycle.
     pub sink_errors: Vec<(String, Error)>,
+}
+
+/// Rows that were dropped because one read held several under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DuplicateCounts {
+    /// An identical row was kept.
+    pub identical: u64,
+    /// A differing row was kept, as [`Duplicates::KeepGreatest`](crate::Duplicates) says.
+    pub differing: u64,
 }
 
 impl DatasetReport {
@@ -274,6 +283,7 @@ struct Pass<'a> {
     id: &'a DatasetId,
     delivery: Delivery<'a>,
     rows: u64,
+    duplicates: DuplicateCounts,
 }
 
 /// What a cycle writes.
@@ -296,6 +306,7 @@ impl<'a> Pass<'a> {
             id,
             delivery: Delivery::new(&cycle.sinks),
             rows: 0,
+            duplicates: DuplicateCounts::default(),
         }
     }
 
@@ -332,21 +343,22 @@ impl<'a> Pass<'a> {
                 self.id.dataset()
             );
         }
-        let (mut baseline, snapshot) = self.read(dataset, baseline, &schema, load).await?;
+        let (mut baseline, mut snapshot) = self.read(dataset, baseline, &schema, load).await?;
         self.rows = snapshot.read;
 
         let (guard, now) = (options.guard, self.cycle.store.clock().now());
         let settled;
-        (baseline, settled) = blocking(move || {
+        (baseline, settled, self.duplicates) = blocking(move || {
             let settled = match load {
-                Load::Changes => changes(&mut baseline, snapshot, &schema, guard, now),
+                Load::Changes => changes(&mut baseline, &mut snapshot, &schema, guard, now),
                 // Who asks for a clean sync has seen what is there.
-                Load::Clean => full(&mut baseline, snapshot, &schema, None, now),
-                _ => full(&mut baseline, snapshot, &schema, Some(guard), now),
+                Load::Clean => full(&mut baseline, &mut snapshot, &schema, None, now),
+                _ => full(&mut baseline, &mut snapshot, &schema, Some(guard), now),
             };
-            settled.map(|settled| (baseline, settled))
+            settled.map(|settled| (baseline, settled, snapshot.duplicates))
         })
         .await?;
+        self.log_duplicates();
         if let Some(held) = settled {
             return Ok(Outcome::Held(held));
         }
@@ -470,6 +482,23 @@ impl<'a> Pass<'a> {
         .await
     }
 
+    fn log_duplicates(&self) {
+        let DuplicateCounts {
+            identical,
+            differing,
+        } = self.duplicates;
+        let name = self.id.dataset();
+        if identical > 0 {
+            info!("data set {name}: {identical} rows were identical to another and collapsed");
+        }
+        if differing > 0 {
+            warn!(
+                "data set {name}: {differing} rows shared their key with a differing row; the \
+                 greatest was kept"
+            );
+        }
+    }
+
     fn report(self, outcome: Result<Outcome>, start: Duration) -> DatasetReport {
         let elapsed = self.cycle.store.clock().elapsed().saturating_sub(start);
         let name = self.id.dataset();
@@ -500,6 +529,7 @@ impl<'a> Pass<'a> {
             id: self.id.clone(),
             outcome,
             rows: self.rows,
+            duplicates: self.duplicates,
             elapsed,
             sink_errors,
         }
@@ -528,174 +558,4 @@ fn take(
         spool.take(batch, &baseline)?;
     }
     Ok((baseline, spool))
-}
-
-fn report_duplicates(id: &DatasetId, snapshot: &Snapshot) {
-    if snapshot.identical > 0 {
-        info!(
-            "data set {}: {} rows were identical to another and collapsed",
-            id.dataset(),
-            snapshot.identical
-        );
-    }
-    if snapshot.differing > 0 {
-        warn!(
-            "data set {}: {} rows shared their key with a differing row; the greatest was kept",
-            id.dataset(),
-            snapshot.differing
-        );
-    }
-}
-
-/// Commits a full load, or holds it.
-fn full(
-    baseline: &mut Baseline,
-    mut snapshot: Snapshot,
-    schema: &Schema,
-    guard: Option<DeleteGuard>,
-    now: Timestamp,
-) -> Result<Option<Held>> {
-    let (segment, rows, digest) = snapshot.write_base()?;
-    report_duplicates(&baseline.id, &snapshot);
-    let counts = Counts {
-        truncates: 1,
-        inserts: rows,
-        snapshot_completes: 1,
-        ..Counts::default()
-    };
-    let held = HeldCycle {
-        segment,
-        full: true,
-        schema: schema.clone(),
-        counts,
-        rows,
-        digest,
-        since: now,
-    };
-    let Some(mut manifest) = baseline.manifest().cloned() else {
-        let manifest = first(baseline, held, now);
-        return baseline.commit(manifest).map(|()| None);
-    };
-    let gone = manifest.rows.saturating_sub(rows);
-    if guard.is_some_and(|guard| guard.holds(manifest.rows, rows, gone)) {
-        return hold(baseline, manifest, held).map(Some);
-    }
-    manifest.held = None;
-    manifest.synced = now;
-    apply(&mut manifest, held, now);
-    baseline.commit(manifest).map(|()| None)
-}
-
-/// The state after the very first load.
-fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
-    Manifest {
-        generation: 0,
-        connector: baseline.id.connector().to_owned(),
-        dataset: baseline.id.dataset().to_owned(),
-        schema: load.schema,
-        rows: load.rows,
-        digest: load.digest,
-        cycle: CycleId::new(1, now, true),
-        synced: now,
-        base: load.segment,
-        base_cycle: 1,
-        full_cycle: 1,
-        changes: Vec::new(),
-        sinks: BTreeMap::new(),
-        held: None,
-    }
-}
-
-/// Commits the changes since the baseline, or holds them.
-fn changes(
-    baseline: &mut Baseline,
-    mut snapshot: Snapshot,
-    schema: &Schema,
-    guard: DeleteGuard,
-    now: Timestamp,
-) -> Result<Option<Held>> {
-    let mut manifest = baseline.committed()?.clone();
-    let layers = baseline.layers()?;
-    let mut diff: Difference = difference(&mut snapshot, &layers, manifest.digest)?;
-    report_duplicates(&baseline.id, &snapshot);
-    manifest.schema = schema.clone();
-    manifest.synced = now;
-    if manifest.held.take().is_some() {
-        info!(
-            "data set {}: the held cycle is replaced by this one",
-            baseline.id.dataset()
-        );
-    }
-    if diff.is_empty() {
-        return baseline.commit(manifest).map(|()| None);
-    }
-    diff.counts.snapshot_completes = 1;
-    let writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
-    let row_bytes = manifest.base.bytes / manifest.rows.max(1);
-    let segment: SegmentRef = write_changes(&diff, &mut snapshot, &layers, row_bytes, writer)?;
-    let Difference {
-        counts,
-        rows,
-        digest,
-        ..
-    } = diff;
-    let held = HeldCycle {
-        segment,
-        full: false,
-        schema: schema.clone(),
-        counts,
-        rows,
-        digest,
-        since: now,
-    };
-    if guard.holds(manifest.rows, rows, counts.deletes) {
-        return hold(baseline, manifest, held).map(Some);
-    }
-    apply(&mut manifest, held, now);
-    baseline.commit(manifest).map(|()| None)
-}
-
-fn hold(baseline: &mut Baseline, mut manifest: Manifest, held: HeldCycle) -> Result<Held> {
-    let report = Held {
-        since: held.since,
-        counts: held.counts,
-        rows_before: manifest.rows,
-        rows_after: held.rows,
-    };
-    manifest.held = Some(held);
-    baseline.commit(manifest)?;
-    Ok(report)
-}
-
-/// Makes a written cycle the newest of the manifest.
-fn apply(manifest: &mut Manifest, held: HeldCycle, now: Timestamp) {
-    let HeldCycle {
-        segment,
-        full,
-        schema,
-        counts,
-        rows,
-        digest,
-        ..
-    } = held;
-    let number = manifest.cycle.number() + 1;
-    let cycle = CycleId::new(number, now, full);
-    if full {
-        manifest.base = segment;
-        manifest.base_cycle = number;
-        manifest.full_cycle = number;
-        manifest.changes.clear();
-    } else {
-        manifest.changes.push(CycleChanges {
-            segment,
-            cycle,
-            counts,
-            rows,
-            digest,
-        });
-    }
-    manifest.schema = schema;
-    manifest.cycle = cycle;
-    manifest.rows = rows;
-    manifest.digest = digest;
 }

@@ -4,6 +4,7 @@
 
 mod baseline;
 mod clock;
+mod commit;
 mod connector;
 mod cycle;
 mod dataset;
@@ -31,7 +32,7 @@ pub use baseline::{
 };
 pub use clock::{Clock, SystemClock};
 pub use connector::{Availability, CheckReport, Connector, ConnectorInfo, DatasetCheck};
-pub use cycle::{Cycle, CycleOptions, DatasetReport, DeleteGuard, Outcome};
+pub use cycle::{Cycle, CycleOptions, DatasetReport, DeleteGuard, DuplicateCounts, Outcome};
 pub use dataset::{Dataset, DatasetExt, DatasetInfo};
 pub use decimal::{Decimal, MAX_SCALE};
 pub use error::{Error, ErrorKind, Result};

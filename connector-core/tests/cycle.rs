@@ -151,7 +151,8 @@ async fn s2_duplicate_keys_follow_the_policy() {
         ],
     ] {
         lab.source.set(rows);
-        lab.synced().await;
+        let report = lab.sync().await;
+        assert_eq!(report.duplicates.differing, 2, "{report:?}");
         outcomes.push(lab.baseline().await);
     }
     assert_eq!(outcomes[0], outcomes[1], "depends on the order of arrival");

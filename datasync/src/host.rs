@@ -258,6 +258,7 @@ impl Host {
             id: id.clone(),
             outcome: Outcome::Failed(error),
             rows: 0,
+            duplicates: connector_core::DuplicateCounts::default(),
             elapsed: std::time::Duration::ZERO,
             sink_errors: Vec::new(),
         };

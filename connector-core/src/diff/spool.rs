@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::runs::{Runs, Sorted, Temporary};
 use crate::{
     baseline::{Baseline, Entry, Place, RowFetcher, SegmentKind, SegmentRef, SegmentWriter},
+    cycle::DuplicateCounts,
     error::{Error, ErrorKind, Result},
     event::Digest,
     row::{Batch, KeyHash, RowHash, RowRef, encode_key},
@@ -120,8 +121,7 @@ impl Spool {
             is_full,
             base: self.file.filter(|_| is_full),
             dead: Vec::new(),
-            identical: 0,
-            differing: 0,
+            duplicates: DuplicateCounts::default(),
             refused: 0,
             named: Vec::new(),
             rows,
@@ -140,10 +140,7 @@ pub(crate) struct Snapshot {
     dead: Vec<Place>,
     /// How many rows were read.
     pub(crate) read: u64,
-    /// How many rows were dropped because an identical one was kept.
-    pub(crate) identical: u64,
-    /// How many rows were dropped because a greater one of their key was kept.
-    pub(crate) differing: u64,
+    pub(crate) duplicates: DuplicateCounts,
     is_full: bool,
     /// How many rows differ from another of their key where the policy is to fail, and the first
     /// of them with those others.
@@ -181,7 +178,7 @@ impl Snapshot {
     fn settle(&mut self, kept: &mut Entry, other: Entry) -> Result<()> {
         let mut lost = other;
         if other.row == kept.row {
-            self.identical += 1;
+            self.duplicates.identical += 1;
         } else if self.rows.schema.duplicates() == Duplicates::Fail {
             self.refused += 1;
             self.named.push((other.place, kept.place));
@@ -189,7 +186,7 @@ impl Snapshot {
             self.named.truncate(NAMED);
             return Ok(());
         } else {
-            self.differing += 1;
+            self.duplicates.differing += 1;
             if self.rows.fetch(other.place)? > self.rows.fetch(kept.place)? {
                 lost = std::mem::replace(kept, other);
             }

@@ -1,0 +1,166 @@
+//! What a complete read becomes: a new base, or a changes segment; committed, or held.
+
+use std::collections::BTreeMap;
+
+use tracing::info;
+
+use crate::{
+    baseline::{Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentKind, SegmentRef},
+    cycle::DeleteGuard,
+    diff::{Difference, Snapshot, difference, write_changes},
+    error::Result,
+    event::{Counts, CycleId},
+    schema::Schema,
+    time::Timestamp,
+};
+
+/// Commits a full load, or holds it.
+pub(crate) fn full(
+    baseline: &mut Baseline,
+    snapshot: &mut Snapshot,
+    schema: &Schema,
+    guard: Option<DeleteGuard>,
+    now: Timestamp,
+) -> Result<Option<Held>> {
+    let (segment, rows, digest) = snapshot.write_base()?;
+    let counts = Counts {
+        truncates: 1,
+        inserts: rows,
+        snapshot_completes: 1,
+        ..Counts::default()
+    };
+    let held = HeldCycle {
+        segment,
+        full: true,
+        schema: schema.clone(),
+        counts,
+        rows,
+        digest,
+        since: now,
+    };
+    let Some(mut manifest) = baseline.manifest().cloned() else {
+        let manifest = first(baseline, held, now);
+        return baseline.commit(manifest).map(|()| None);
+    };
+    let gone = manifest.rows.saturating_sub(rows);
+    if guard.is_some_and(|guard| guard.holds(manifest.rows, rows, gone)) {
+        return hold(baseline, manifest, held).map(Some);
+    }
+    manifest.held = None;
+    manifest.synced = now;
+    apply(&mut manifest, held, now);
+    baseline.commit(manifest).map(|()| None)
+}
+
+/// The state after the very first load.
+fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
+    Manifest {
+        generation: 0,
+        connector: baseline.id.connector().to_owned(),
+        dataset: baseline.id.dataset().to_owned(),
+        schema: load.schema,
+        rows: load.rows,
+        digest: load.digest,
+        cycle: CycleId::new(1, now, true),
+        synced: now,
+        base: load.segment,
+        base_cycle: 1,
+        full_cycle: 1,
+        changes: Vec::new(),
+        sinks: BTreeMap::new(),
+        held: None,
+    }
+}
+
+/// Commits the changes since the baseline, or holds them.
+pub(crate) fn changes(
+    baseline: &mut Baseline,
+    snapshot: &mut Snapshot,
+    schema: &Schema,
+    guard: DeleteGuard,
+    now: Timestamp,
+) -> Result<Option<Held>> {
+    let mut manifest = baseline.committed()?.clone();
+    let layers = baseline.layers()?;
+    let mut diff: Difference = difference(snapshot, &layers, manifest.digest)?;
+    manifest.schema = schema.clone();
+    manifest.synced = now;
+    if manifest.held.take().is_some() {
+        info!(
+            "data set {}: the held cycle is replaced by this one",
+            baseline.id.dataset()
+        );
+    }
+    if diff.is_empty() {
+        return baseline.commit(manifest).map(|()| None);
+    }
+    diff.counts.snapshot_completes = 1;
+    let writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
+    let row_bytes = manifest.base.bytes / manifest.rows.max(1);
+    let segment: SegmentRef = write_changes(&diff, snapshot, &layers, row_bytes, writer)?;
+    let Difference {
+        counts,
+        rows,
+        digest,
+        ..
+    } = diff;
+    let held = HeldCycle {
+        segment,
+        full: false,
+        schema: schema.clone(),
+        counts,
+        rows,
+        digest,
+        since: now,
+    };
+    if guard.holds(manifest.rows, rows, counts.deletes) {
+        return hold(baseline, manifest, held).map(Some);
+    }
+    apply(&mut manifest, held, now);
+    baseline.commit(manifest).map(|()| None)
+}
+
+fn hold(baseline: &mut Baseline, mut manifest: Manifest, held: HeldCycle) -> Result<Held> {
+    let report = Held {
+        since: held.since,
+        counts: held.counts,
+        rows_before: manifest.rows,
+        rows_after: held.rows,
+    };
+    manifest.held = Some(held);
+    baseline.commit(manifest)?;
+    Ok(report)
+}
+
+/// Makes a written cycle the newest of the manifest.
+pub(crate) fn apply(manifest: &mut Manifest, held: HeldCycle, now: Timestamp) {
+    let HeldCycle {
+        segment,
+        full,
+        schema,
+        counts,
+        rows,
+        digest,
+        ..
+    } = held;
+    let number = manifest.cycle.number() + 1;
+    let cycle = CycleId::new(number, now, full);
+    if full {
+        manifest.base = segment;
+        manifest.base_cycle = number;
+        manifest.full_cycle = number;
+        manifest.changes.clear();
+    } else {
+        manifest.changes.push(CycleChanges {
+            segment,
+            cycle,
+            counts,
+            rows,
+            digest,
+        });
+    }
+    manifest.schema = schema;
+    manifest.cycle = cycle;
+    manifest.rows = rows;
+    manifest.digest = digest;
+}
