@@ -331,8 +331,8 @@ impl<'a> Pass<'a> {
             Some(_) if options.clean => Load::Clean,
             Some(known) if known.same_rows(&schema) => Load::Changes,
             Some(known) if known.extends_to(&schema) => {
-                let schema = Arc::clone(&schema);
-                baseline = blocking(move || fold::recode(baseline, &schema)).await?;
+                let (schema, memory) = (Arc::clone(&schema), options.memory);
+                baseline = blocking(move || fold::recode(baseline, &schema, memory)).await?;
                 Load::Changes
             }
             Some(_) => Load::Reshaped,
@@ -420,14 +420,16 @@ impl<'a> Pass<'a> {
 
     async fn deliver_and_fold(&mut self, mut baseline: Baseline) -> Result<Outcome> {
         baseline = self.delivery.deliver(baseline).await?;
-        let history = self.cycle.options.history;
+        let CycleOptions {
+            history, memory, ..
+        } = self.cycle.options;
         let sinks: Vec<String> = self
             .cycle
             .sinks
             .iter()
             .map(|sink| sink.name().to_owned())
             .collect();
-        blocking(move || fold::fold_when_due(baseline, history, &sinks)).await?;
+        blocking(move || fold::fold_when_due(baseline, history, memory, &sinks)).await?;
         Ok(Outcome::Synced(self.delivery.sent()))
     }
 

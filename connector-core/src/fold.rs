@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     baseline::{Baseline, Entry, Manifest, SegmentKind, SegmentRef},
+    diff::Runs,
     error::Result,
     event::Digest,
     row::{KeyHash, RowHash, encode_key},
@@ -17,7 +18,12 @@ const SHARE: u64 = 4;
 const AT_LEAST: u64 = 64 << 10;
 
 /// Folds when the changes have grown past their share, and lets go of old history.
-pub(crate) fn fold_when_due(mut baseline: Baseline, history: u32, sinks: &[String]) -> Result<()> {
+pub(crate) fn fold_when_due(
+    mut baseline: Baseline,
+    history: u32,
+    memory: u64,
+    sinks: &[String],
+) -> Result<()> {
     let Some(manifest) = baseline.manifest() else {
         return Ok(());
     };
@@ -28,7 +34,7 @@ pub(crate) fn fold_when_due(mut baseline: Baseline, history: u32, sinks: &[Strin
         .sum();
     let mut next = manifest.clone();
     if changed > AT_LEAST.max(manifest.base.bytes / SHARE) {
-        let (base, _) = rewrite(&baseline, None)?;
+        let (base, _) = rewrite(&baseline, None, memory)?;
         next.base = base;
         next.base_cycle = next.cycle.number();
     }
@@ -41,9 +47,13 @@ pub(crate) fn fold_when_due(mut baseline: Baseline, history: u32, sinks: &[Strin
 
 /// Gives every row the columns of `schema`, which extends the baseline's. No event comes of it:
 /// what the source holds in new columns is found by the cycle that follows.
-pub(crate) fn recode(mut baseline: Baseline, schema: &Arc<Schema>) -> Result<Baseline> {
+pub(crate) fn recode(
+    mut baseline: Baseline,
+    schema: &Arc<Schema>,
+    memory: u64,
+) -> Result<Baseline> {
     let mut next = baseline.committed()?.clone();
-    (next.base, next.digest) = rewrite(&baseline, Some(schema))?;
+    (next.base, next.digest) = rewrite(&baseline, Some(schema), memory)?;
     next.base_cycle = next.cycle.number();
     next.schema = (**schema).clone();
     // A held cycle was compared with the old columns.
@@ -78,12 +88,16 @@ fn forget(manifest: &mut Manifest, history: u32, sinks: &[String]) {
 }
 
 /// Writes all rows of the baseline into a new base.
-fn rewrite(baseline: &Baseline, schema: Option<&Arc<Schema>>) -> Result<(SegmentRef, Digest)> {
+fn rewrite(
+    baseline: &Baseline,
+    schema: Option<&Arc<Schema>>,
+    memory: u64,
+) -> Result<(SegmentRef, Digest)> {
     let manifest = baseline.committed()?;
     let columns = schema.map_or(&manifest.schema, |schema| schema);
     let mut writer = baseline.create(SegmentKind::Base, "base", columns)?;
     let mut rows = baseline.layers()?.rows()?;
-    let (mut entries, mut digest, mut key) = (Vec::new(), Digest::default(), Vec::new());
+    let (mut entries, mut digest, mut key) = (Runs::new(memory), Digest::default(), Vec::new());
     while let Some(row) = rows.next()? {
         let row = match schema {
             Some(schema) => row.recode(schema)?,
@@ -93,15 +107,19 @@ fn rewrite(baseline: &Baseline, schema: Option<&Arc<Schema>>) -> Result<(Segment
         encode_key(row.as_ref(), &mut key);
         let (key, hash) = (KeyHash::of(&key), RowHash::of(row.as_ref()));
         digest.add_hashes(key, hash);
-        entries.push(Entry {
-            key,
-            row: hash,
-            place: writer.row(row.bytes())?,
-        });
+        let place = writer.row(row.bytes())?;
+        entries.push(
+            Entry {
+                key,
+                row: hash,
+                place,
+            },
+            baseline,
+            columns,
+        )?;
     }
-    entries.sort_unstable();
-    let mut index = writer.into_index()?;
-    for entry in entries {
+    let (mut entries, mut index) = (entries.finish()?, writer.into_index()?);
+    while let Some(entry) = entries.next()? {
         index.push(entry)?;
     }
     Ok((index.finish(&[])?, digest))

@@ -292,8 +292,13 @@ impl Staged {
         if self.repeat {
             return Ok(());
         }
-        if let Change::Insert { after } | Change::Update { after, .. } = &event.change {
-            self.widen(after.schema())?;
+        match &event.change {
+            Change::Insert { after: row } | Change::Update { after: row, .. } => {
+                self.widen(row.schema())?;
+            }
+            // The only rows of a cycle may be those that are gone.
+            Change::Delete { before: row } => self.widen(row.schema())?,
+            Change::Truncate { .. } | Change::SnapshotComplete { .. } => {}
         }
         let found = match &event.change {
             Change::Truncate { .. } => {

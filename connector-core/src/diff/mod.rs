@@ -9,4 +9,5 @@ mod runs;
 mod spool;
 
 pub(crate) use merge::{Difference, difference, write_changes};
+pub(crate) use runs::Runs;
 pub(crate) use spool::{Snapshot, Spool};

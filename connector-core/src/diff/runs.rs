@@ -39,7 +39,7 @@ impl Drop for Temporary {
 }
 
 /// Takes entries in. Keeps up to a limit of them in memory and spills sorted runs beyond.
-pub(super) struct Runs {
+pub(crate) struct Runs {
     entries: Vec<Entry>,
     /// How many of `entries` are in sorted runs of [`RUN`].
     sorted: usize,
@@ -60,7 +60,7 @@ fn order(entry: &Entry) -> (crate::row::KeyHash, Place) {
 
 impl Runs {
     /// Keeps up to `limit` bytes of entries in memory.
-    pub(super) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX) / size_of::<Entry>();
         Self {
             entries: Vec::new(),
@@ -71,7 +71,7 @@ impl Runs {
         }
     }
 
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         entry: Entry,
         baseline: &Baseline,
@@ -115,7 +115,7 @@ impl Runs {
     }
 
     /// Ends taking in.
-    pub(super) fn finish(mut self) -> Result<Sorted> {
+    pub(crate) fn finish(mut self) -> Result<Sorted> {
         self.sort();
         let mut heads = BinaryHeap::with_capacity(self.files.len() + 1);
         for (run, file) in self.files.iter_mut().enumerate() {
@@ -140,7 +140,7 @@ impl Runs {
 type Head = Reverse<((crate::row::KeyHash, Place), Entry, usize)>;
 
 /// All entries in order, once.
-pub(super) struct Sorted {
+pub(crate) struct Sorted {
     entries: Vec<Entry>,
     next: usize,
     files: Vec<RunFile>,
@@ -155,7 +155,7 @@ impl Sorted {
         self.count
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         if self.files.is_empty() {
             self.next += 1;
             return Ok(self.entries.get(self.next - 1).copied());
