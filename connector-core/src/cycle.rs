@@ -229,7 +229,7 @@ impl Cycle {
             .unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::Unexpected,
-                    "the read panicked; see standard error",
+                    "the read panicked; its message is on standard error",
                 ))
             });
         pass.report(outcome, start)
@@ -452,20 +452,7 @@ impl<'a> Pass<'a> {
             take(batches, spool, baseline)
         });
         let read = async {
-            // A panic counts as a failed read: the rows so far are a part, and part of a data set
-            // must never be compared.
-            let read = AssertUnwindSafe(dataset.read(&mut out))
-                .catch_unwind()
-                .await;
-            match read {
-                Ok(outcome) => outcome?,
-                Err(_) => {
-                    return Err(Error::new(
-                        ErrorKind::Unexpected,
-                        "the read panicked; its message is on standard error",
-                    ));
-                }
-            }
+            dataset.read(&mut out).await?;
             out.finish().await
         };
         let complete = read.await;

@@ -38,7 +38,7 @@ pub(crate) fn fold_when_due(
         next.base = base;
         next.base_cycle = next.cycle.number();
     }
-    forget(&mut next, history, sinks);
+    trim_history(&mut next, history, sinks);
     if next != *manifest {
         baseline.commit(next)?;
     }
@@ -64,7 +64,7 @@ pub(crate) fn recode(
 
 /// Drops history: folded cycles beyond the last `history`, except those that a sink still waits
 /// for, as long as they are less to send than the whole data set.
-fn forget(manifest: &mut Manifest, history: u32, sinks: &[String]) {
+fn trim_history(manifest: &mut Manifest, history: u32, sinks: &[String]) {
     let confirmed = sinks
         .iter()
         .filter_map(|sink| manifest.sinks.get(sink))

@@ -6,7 +6,7 @@ mod lab;
 use std::sync::Arc;
 
 use connector_core::{
-    Outcome, Value,
+    CycleId, Outcome, Value,
     schema::{Declared, int, text},
 };
 use connector_testkit::{SinkFault, Unsynced};
@@ -104,6 +104,15 @@ async fn c1_c2_c3_a_crash_at_any_call_leaves_a_state_that_goes_on() {
             let before = lab.store().await.status(&Lab::id()).await;
             let before =
                 before.unwrap_or_else(|e| panic!("call {call} ({died_in}), {unsynced:?}: {e:#}"));
+            // What a sink has committed, the store knows of: else its next cycle would not fit.
+            for (name, sink) in &lab.sinks {
+                let received = sink.inner().cycle(&Lab::id()).map(CycleId::number);
+                let stored = before.as_ref().map(|status| status.cycle.number());
+                assert!(
+                    stored >= received,
+                    "call {call} ({died_in}), {unsynced:?}: {stored:?}, sink {name} {received:?}"
+                );
+            }
             if let Some(status) = &before {
                 let rows = lab.baseline().await;
                 assert_eq!(

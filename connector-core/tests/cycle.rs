@@ -106,6 +106,23 @@ async fn s1_a_read_that_was_cut_deletes_nothing() {
 }
 
 #[tokio::test]
+async fn a_full_load_that_fails_leaves_no_file() {
+    let mut lab = Lab::new(&["copy"]);
+    lab.source.set(devices(0..5000, 8));
+    lab.source.set_failure(Some(4000));
+    lab.failed().await;
+    let left = lab
+        .storage
+        .files()
+        .into_iter()
+        .find(|file| file.contains("devices"));
+    assert_eq!(left, None);
+    lab.source.set_failure(None);
+    lab.synced().await;
+    assert_eq!(lab.copy(0).len(), 5000);
+}
+
+#[tokio::test]
 async fn s2_duplicate_keys_follow_the_policy() {
     let schema = |policy| Arc::new(Schema::from(DEVICES).with_duplicates(policy));
     let mut lab = Lab::with_schema(&["copy"], schema(Duplicates::Fail));

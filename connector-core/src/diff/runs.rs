@@ -20,6 +20,7 @@ const LEAST: usize = 256;
 pub(super) struct Temporary {
     storage: Arc<dyn Storage>,
     path: String,
+    kept: bool,
 }
 
 impl Temporary {
@@ -28,13 +29,23 @@ impl Temporary {
         Self {
             storage: Arc::clone(baseline.storage()),
             path,
+            kept: false,
         }
+    }
+}
+
+impl Temporary {
+    /// Lets the file stay: it is finished, and a manifest is about to name it.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = self.storage.remove(&self.path);
+        if !self.kept {
+            let _ = self.storage.remove(&self.path);
+        }
     }
 }
 

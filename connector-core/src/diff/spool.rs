@@ -27,7 +27,9 @@ pub(crate) struct Spool {
     used: usize,
     limit: usize,
     file: Option<SegmentWriter>,
+    /// Removes the file, unless it becomes the new base.
     temporary: Option<Temporary>,
+    is_full: bool,
     entries: Runs,
     key: Vec<u8>,
 }
@@ -44,7 +46,9 @@ impl Spool {
     pub(crate) fn in_base(baseline: &Baseline, schema: Arc<Schema>, memory: u64) -> Result<Self> {
         let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
         let mut spool = Self::new(schema, 0, memory);
+        spool.temporary = Some(Temporary::new(baseline, writer.file()));
         spool.file = Some(writer);
+        spool.is_full = true;
         Ok(spool)
     }
 
@@ -56,6 +60,7 @@ impl Spool {
             limit: usize::try_from(rows).unwrap_or(usize::MAX),
             file: None,
             temporary: None,
+            is_full: false,
             entries: Runs::new(entries),
             key: Vec::new(),
         }
@@ -106,20 +111,19 @@ impl Spool {
             }
             None => None,
         };
-        let is_full = self.file.is_some() && self.temporary.is_none();
         let rows = SpooledRows {
             schema: self.schema,
             memory: self.memory,
             fetcher,
-            _temporary: self.temporary,
+            temporary: self.temporary,
         };
         let mut entries = self.entries.finish()?;
         Ok(Snapshot {
             read: entries.count(),
             ahead: entries.next()?,
             entries,
-            is_full,
-            base: self.file.filter(|_| is_full),
+            is_full: self.is_full,
+            base: self.file.filter(|_| self.is_full),
             dead: Vec::new(),
             duplicates: DuplicateCounts::default(),
             refused: 0,
@@ -236,7 +240,11 @@ impl Snapshot {
         }
         let mut dead: Vec<Place> = self.dead.iter().map(|place| in_file(*place)).collect();
         dead.sort_unstable();
-        Ok((index.finish(&dead)?, rows, digest))
+        let segment = index.finish(&dead)?;
+        if let Some(file) = &mut self.rows.temporary {
+            file.keep();
+        }
+        Ok((segment, rows, digest))
     }
 }
 
@@ -245,8 +253,8 @@ pub(crate) struct SpooledRows {
     schema: Arc<Schema>,
     memory: Vec<Vec<u8>>,
     fetcher: Option<RowFetcher>,
-    /// Removes a temporary file at the end.
-    _temporary: Option<Temporary>,
+    /// Removes the file at the end, unless it became the new base.
+    temporary: Option<Temporary>,
 }
 
 impl SpooledRows {
