@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use tracing::info;
 
 use crate::{
-    baseline::{Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentKind, SegmentRef},
+    baseline::{Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentRef},
     cycle::DeleteGuard,
-    diff::{Difference, Snapshot, difference, write_changes},
+    diff::{Difference, NewBase},
     error::Result,
     event::{Counts, CycleId},
     schema::Schema,
@@ -17,12 +17,17 @@ use crate::{
 /// Commits a full load, or holds it.
 pub(crate) fn full(
     baseline: &mut Baseline,
-    snapshot: &mut Snapshot,
+    base: NewBase,
     schema: &Schema,
     guard: Option<DeleteGuard>,
     now: Timestamp,
 ) -> Result<Option<Held>> {
-    let (segment, rows, digest) = snapshot.write_base()?;
+    let NewBase {
+        segment,
+        rows,
+        digest,
+        ..
+    } = base;
     let counts = Counts {
         truncates: 1,
         inserts: rows,
@@ -75,14 +80,12 @@ fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
 /// Commits the changes since the baseline, or holds them.
 pub(crate) fn changes(
     baseline: &mut Baseline,
-    snapshot: &mut Snapshot,
+    diff: &mut Difference,
     schema: &Schema,
-    guard: DeleteGuard,
+    guard: Option<DeleteGuard>,
     now: Timestamp,
 ) -> Result<Option<Held>> {
     let mut manifest = baseline.committed()?.clone();
-    let layers = baseline.layers()?;
-    let mut diff: Difference = difference(snapshot, &layers, manifest.digest)?;
     manifest.schema = schema.clone();
     manifest.synced = now;
     if manifest.held.take().is_some() {
@@ -94,16 +97,12 @@ pub(crate) fn changes(
     if diff.is_empty() {
         return baseline.commit(manifest).map(|()| None);
     }
-    diff.counts.snapshot_completes = 1;
-    let writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
-    let row_bytes = manifest.base.bytes / manifest.rows.max(1);
-    let segment: SegmentRef = write_changes(&diff, snapshot, &layers, row_bytes, writer)?;
-    let Difference {
-        counts,
-        rows,
-        digest,
-        ..
-    } = diff;
+    let segment: SegmentRef = diff.write(baseline, schema)?;
+    let counts = Counts {
+        snapshot_completes: 1,
+        ..diff.counts
+    };
+    let (rows, digest) = (diff.rows, diff.digest);
     let held = HeldCycle {
         segment,
         full: false,
@@ -113,7 +112,7 @@ pub(crate) fn changes(
         digest,
         since: now,
     };
-    if guard.holds(manifest.rows, rows, counts.deletes) {
+    if guard.is_some_and(|guard| guard.holds(manifest.rows, rows, counts.deletes)) {
         return hold(baseline, manifest, held).map(Some);
     }
     apply(&mut manifest, held, now);

@@ -3,7 +3,6 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -12,14 +11,14 @@ use crate::{
     connector::Connector,
     dataset::{Dataset, DatasetExt},
     delivery::Delivery,
-    diff::{Snapshot, Spool},
+    diff::{ChangesRead, FullRead},
     error::{Error, ErrorKind, Result},
     event::{Counts, DatasetId, Digest},
     fold,
-    row::Batch,
     schema::Schema,
     sink::NamedSink,
-    snapshot::{Progress, SnapshotWriter, panicked},
+    snapshot::{Batches, Progress, SnapshotWriter, panicked},
+    time::Timestamp,
 };
 
 /// How cycles are run. Every field has a default.
@@ -343,19 +342,16 @@ impl<'a> Pass<'a> {
                 self.id.dataset()
             );
         }
-        let (mut baseline, mut snapshot) = self.read(dataset, baseline, &schema, load).await?;
-        self.rows = snapshot.read;
+        let (mut baseline, taken) = self.read(dataset, baseline, &schema, load).await?;
+        self.rows = taken.rows();
 
-        let (guard, now) = (options.guard, self.cycle.store.clock().now());
+        // Who asks for a clean sync has seen what is there.
+        let guard = Some(options.guard).filter(|_| load != Load::Clean);
+        let now = self.cycle.store.clock().now();
         let settled;
         (baseline, settled, self.duplicates) = blocking(move || {
-            let settled = match load {
-                Load::Changes => changes(&mut baseline, &mut snapshot, &schema, guard, now),
-                // Who asks for a clean sync has seen what is there.
-                Load::Clean => full(&mut baseline, &mut snapshot, &schema, None, now),
-                _ => full(&mut baseline, &mut snapshot, &schema, Some(guard), now),
-            };
-            settled.map(|settled| (baseline, settled, snapshot.duplicates))
+            let (settled, duplicates) = taken.settle(&mut baseline, &schema, guard, now)?;
+            Ok((baseline, settled, duplicates))
         })
         .await?;
         self.log_duplicates();
@@ -389,7 +385,7 @@ impl<'a> Pass<'a> {
             let mut manifest = baseline.committed()?.clone();
             let schema = manifest.schema.clone();
             let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
-            let segment = writer.into_index()?.finish(&[])?;
+            let segment = writer.into_index()?.finish_base(&[], true)?;
             let counts = Counts {
                 truncates: 1,
                 snapshot_completes: 1,
@@ -440,16 +436,16 @@ impl<'a> Pass<'a> {
         baseline: Baseline,
         schema: &Arc<Schema>,
         load: Load,
-    ) -> Result<(Baseline, Snapshot)> {
+    ) -> Result<(Baseline, Taken)> {
         let progress = self.cycle.progress.clone().unwrap_or_default();
         let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
         let (columns, memory) = (Arc::clone(schema), self.cycle.options.memory);
         let taken = tokio::task::spawn_blocking(move || {
-            let spool = match load {
-                Load::Changes => Spool::in_memory(columns, memory),
-                _ => Spool::in_base(&baseline, columns, memory)?,
+            let taken = match load {
+                Load::Changes => Taken::Changes(ChangesRead::new(&baseline, columns, memory)?),
+                _ => Taken::Full(FullRead::new(&baseline, columns, memory)?),
             };
-            take(batches, spool, baseline)
+            take(batches, taken, baseline)
         });
         let read = async {
             dataset.read(&mut out).await?;
@@ -458,17 +454,12 @@ impl<'a> Pass<'a> {
         let complete = read.await;
         // The writer is gone by now, so the other end ends too.
         let taken = taken.await.map_err(panicked)?;
-        let (baseline, spool) = match (complete, taken) {
+        match (complete, taken) {
             // The read was only told that nobody takes its rows: the cause is here.
-            (Err(error), Err(cause)) if error.kind() == ErrorKind::Cancelled => return Err(cause),
-            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
-            (Ok(()), Ok(taken)) => taken,
-        };
-        blocking(move || {
-            let snapshot = spool.finish(&baseline)?;
-            Ok((baseline, snapshot))
-        })
-        .await
+            (Err(error), Err(cause)) if error.kind() == ErrorKind::Cancelled => Err(cause),
+            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(taken)) => Ok(taken),
+        }
     }
 
     fn log_duplicates(&self) {
@@ -537,14 +528,51 @@ impl std::fmt::Display for Took {
     }
 }
 
-/// Takes batches until the writer is gone.
-fn take(
-    mut batches: mpsc::Receiver<Batch>,
-    mut spool: Spool,
-    baseline: Baseline,
-) -> Result<(Baseline, Spool)> {
-    while let Some(batch) = batches.blocking_recv() {
-        spool.take(batch, &baseline)?;
+/// What was read.
+enum Taken {
+    Full(FullRead),
+    Changes(ChangesRead),
+}
+
+impl Taken {
+    fn rows(&self) -> u64 {
+        match self {
+            Self::Full(read) => read.rows(),
+            Self::Changes(read) => read.rows(),
+        }
     }
-    Ok((baseline, spool))
+
+    /// Commits what a complete read comes to, or holds it.
+    fn settle(
+        self,
+        baseline: &mut Baseline,
+        schema: &Schema,
+        guard: Option<DeleteGuard>,
+        now: Timestamp,
+    ) -> Result<(Option<Held>, DuplicateCounts)> {
+        match self {
+            Self::Full(read) => {
+                let base = read.finish()?;
+                let duplicates = base.duplicates;
+                Ok((full(baseline, base, schema, guard, now)?, duplicates))
+            }
+            Self::Changes(read) => {
+                let mut diff = read.finish(baseline)?;
+                let held = changes(baseline, &mut diff, schema, guard, now)?;
+                Ok((held, diff.duplicates))
+            }
+        }
+    }
+}
+
+/// Takes batches until the writer is gone.
+fn take(mut batches: Batches, mut taken: Taken, baseline: Baseline) -> Result<(Baseline, Taken)> {
+    while let Some(batch) = batches.blocking_next() {
+        match &mut taken {
+            Taken::Full(read) => read.take(&batch, &baseline)?,
+            Taken::Changes(read) => read.take(&batch, &baseline)?,
+        }
+        batches.give_back(batch);
+    }
+    Ok((baseline, taken))
 }

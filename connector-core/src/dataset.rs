@@ -125,7 +125,7 @@ pub trait DatasetExt: Dataset {
         };
         let gather = async {
             let mut rows = Vec::new();
-            while let Some(batch) = batches.recv().await {
+            while let Some(batch) = batches.next().await {
                 rows.extend(batch.rows().map(|row| row.to_row(&schema)));
             }
             rows

@@ -33,7 +33,8 @@ pub(crate) fn fold_when_due(
         .map(|changes| changes.segment.bytes)
         .sum();
     let mut next = manifest.clone();
-    if changed > AT_LEAST.max(manifest.base.bytes / SHARE) {
+    // A held cycle's changes are those since this base.
+    if manifest.held.is_none() && changed > AT_LEAST.max(manifest.base.bytes / SHARE) {
         let (base, _) = rewrite(&baseline, None, memory)?;
         next.base = base;
         next.base_cycle = next.cycle.number();
@@ -122,5 +123,5 @@ fn rewrite(
     while let Some(entry) = entries.next()? {
         index.push(entry)?;
     }
-    Ok((index.finish(&[])?, digest))
+    Ok((index.finish_base(&[], false)?, digest))
 }

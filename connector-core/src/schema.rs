@@ -378,8 +378,8 @@ pub enum Duplicates {
     /// The data set fails; its baseline stays as it was.
     #[default]
     Fail,
-    /// The greatest row (by its bytes) is kept, so that the outcome does not depend on the order
-    /// in which rows arrive. The others are counted and reported.
+    /// The row with the greatest hash is kept: any one of them, but the same one in whatever order
+    /// they arrive. The others are counted and reported.
     KeepGreatest,
 }
 
@@ -397,6 +397,7 @@ pub struct Schema {
     key: Vec<usize>,
     slots: Vec<Slot>,
     compared: usize,
+    plain_text: bool,
     duplicates: Duplicates,
 }
 
@@ -454,11 +455,13 @@ impl Schema {
             })
             .collect();
         let key = (0..columns.len()).filter(|i| columns[*i].key).collect();
+        let plain_text = columns.iter().all(|c| c.ty == Type::Text && !c.volatile);
         Self {
             columns,
             key,
             slots,
             compared,
+            plain_text,
             duplicates: Duplicates::default(),
         }
     }
@@ -506,6 +509,11 @@ impl Schema {
     /// How many columns are compared, and how many are volatile.
     pub(crate) fn section_lens(&self) -> (usize, usize) {
         (self.compared, self.columns.len() - self.compared)
+    }
+
+    /// Tells whether every column is text, and compared.
+    pub(crate) fn is_plain_text(&self) -> bool {
+        self.plain_text
     }
 
     /// Tells whether rows of both have the same bytes.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -20,6 +20,9 @@ use crate::{
 /// nothing a row, small enough to stay in the processor's cache.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// A reader that blocks counts its rows so many at a time.
+const COUNT_ROWS: usize = 64;
+
 /// How many full batches may wait. The await in `end` is the back-pressure.
 const WAITING: usize = 4;
 
@@ -34,7 +37,48 @@ const WAITING: usize = 4;
 pub struct SnapshotWriter {
     batch: Batch,
     next: mpsc::Sender<Batch>,
+    spent: Spent,
     progress: Progress,
+}
+
+/// Batches whose rows were taken, to be filled again: their memory is there and warm.
+#[derive(Clone, Default)]
+struct Spent(Arc<Mutex<Vec<Batch>>>);
+
+impl Spent {
+    fn take(&self) -> Option<Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, batch: Batch) {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() <= WAITING {
+            spent.push(batch);
+        }
+    }
+}
+
+/// The other end of a [`SnapshotWriter`].
+pub(crate) struct Batches {
+    full: mpsc::Receiver<Batch>,
+    spent: Spent,
+}
+
+impl Batches {
+    /// Returns the next full batch, or none once the writer is gone.
+    pub(crate) async fn next(&mut self) -> Option<Batch> {
+        self.full.recv().await
+    }
+
+    /// The same for code that blocks.
+    pub(crate) fn blocking_next(&mut self) -> Option<Batch> {
+        self.full.blocking_recv()
+    }
+
+    /// Gives a batch back that nobody needs any more.
+    pub(crate) fn give_back(&self, batch: Batch) {
+        self.spent.put(batch);
+    }
 }
 
 /// How far a read is, for watchers: limits, logs, progress bars. Cheap to clone.
@@ -58,31 +102,28 @@ impl Progress {
         self.0.bytes.load(Relaxed)
     }
 
-    fn advance(&self, bytes: usize) {
-        self.0.rows.fetch_add(1, Relaxed);
+    fn advance(&self, rows: usize, bytes: usize) {
+        self.0.rows.fetch_add(rows as u64, Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Relaxed);
     }
 }
 
 impl SnapshotWriter {
     /// Makes a writer and the other end, which ends when the writer is finished or dropped.
-    pub(crate) fn channel(schema: Arc<Schema>) -> (Self, mpsc::Receiver<Batch>) {
+    pub(crate) fn channel(schema: Arc<Schema>) -> (Self, Batches) {
         Self::with_progress(schema, Progress::default())
     }
 
-    pub(crate) fn with_progress(
-        schema: Arc<Schema>,
-        progress: Progress,
-    ) -> (Self, mpsc::Receiver<Batch>) {
-        let (next, batches) = mpsc::channel(WAITING);
-        (
-            Self {
-                batch: Batch::new(schema),
-                next,
-                progress,
-            },
-            batches,
-        )
+    pub(crate) fn with_progress(schema: Arc<Schema>, progress: Progress) -> (Self, Batches) {
+        let (next, full) = mpsc::channel(WAITING);
+        let spent = Spent::default();
+        let writer = Self {
+            batch: Batch::new(schema),
+            next,
+            spent: spent.clone(),
+            progress,
+        };
+        (writer, Batches { full, spent })
     }
 
     /// Returns the columns that rows must have.
@@ -125,14 +166,17 @@ impl SnapshotWriter {
     {
         let abandoned = Abandoned::default();
         let mut writer = BlockingWriter {
-            batch: self.batch.next(),
+            batch: self.batch.next(None),
             next: self.next.clone(),
+            spent: self.spent.clone(),
             progress: self.progress.clone(),
+            counted: (0, 0),
             abandoned: Arc::clone(&abandoned.0),
         };
         self.flush().await?;
         let task = tokio::task::spawn_blocking(move || {
             let outcome = read(&mut writer);
+            writer.count();
             (writer.batch, outcome)
         });
         let (batch, outcome) = task.await.map_err(panicked)?;
@@ -142,7 +186,7 @@ impl SnapshotWriter {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let batch = self.batch.next();
+        let batch = self.batch.next(self.spent.take());
         let full = std::mem::replace(&mut self.batch, batch);
         if full.is_empty() {
             return Ok(());
@@ -195,7 +239,7 @@ impl RowWriter<'_, SnapshotWriter> {
         let before = self.target.batch.byte_len();
         self.target.batch.end_row()?;
         let after = self.target.batch.byte_len();
-        self.target.progress.advance(after - before);
+        self.target.progress.advance(1, after - before);
         if after < BATCH_BYTES {
             return Ok(());
         }
@@ -207,7 +251,10 @@ impl RowWriter<'_, SnapshotWriter> {
 pub struct BlockingWriter {
     batch: Batch,
     next: mpsc::Sender<Batch>,
+    spent: Spent,
     progress: Progress,
+    /// Rows and bytes of the batch that the progress knows of.
+    counted: (usize, usize),
     abandoned: Arc<AtomicBool>,
 }
 
@@ -222,8 +269,19 @@ impl BlockingWriter {
         RowWriter::start(self)
     }
 
+    /// Counts some rows at a time: what comes from a file comes fast, and two atomic additions
+    /// a row are felt.
+    fn count(&mut self) {
+        let now = (self.batch.len(), self.batch.byte_len());
+        self.progress
+            .advance(now.0 - self.counted.0, now.1 - self.counted.1);
+        self.counted = now;
+    }
+
     fn flush(&mut self) -> Result<()> {
-        let batch = self.batch.next();
+        self.count();
+        self.counted = (0, 0);
+        let batch = self.batch.next(self.spent.take());
         let full = std::mem::replace(&mut self.batch, batch);
         if self.abandoned.load(Relaxed) {
             return Err(stopped());
@@ -249,11 +307,11 @@ impl RowWriter<'_, BlockingWriter> {
     /// row is dropped and the next one can go on. [`ErrorKind::Cancelled`] when the read was
     /// stopped.
     pub fn end(&mut self) -> Result<()> {
-        let before = self.target.batch.byte_len();
         self.target.batch.end_row()?;
-        let after = self.target.batch.byte_len();
-        self.target.progress.advance(after - before);
-        if after < BATCH_BYTES {
+        if self.target.batch.len().is_multiple_of(COUNT_ROWS) {
+            self.target.count();
+        }
+        if self.target.batch.byte_len() < BATCH_BYTES {
             return Ok(());
         }
         self.target.flush()

@@ -146,10 +146,20 @@ async fn s2_duplicate_keys_follow_the_policy() {
         message.starts_with("2 rows differ from another row of the same key"),
         "{message}"
     );
+    let rows = "3 and one that is as it was in the last cycle; 4 and one that is";
     assert!(
-        message.contains("key: name, rows: 1 and 3; 2 and 4"),
+        message.contains(&format!("key: name, rows: {rows}")),
         "{message}"
     );
+
+    lab.source.set(vec![
+        device("a", 2),
+        device("b", 1),
+        device("a", 3),
+        device("b", 1),
+    ]);
+    let message = lab.failed().await.to_string();
+    assert!(message.contains("rows: 1 and 3,"), "{message}");
 
     lab.source.set_schema(schema(Duplicates::KeepGreatest));
     let mut outcomes = Vec::new();

@@ -112,6 +112,9 @@ fn write(
 /// Where the cells of a data set's rows stand in the records of one file.
 pub(crate) struct Layout<'a> {
     cells: Vec<Cell>,
+    /// The record is the row as it stands: the same columns in the same order, all of them text.
+    /// Tells whether an empty cell is null.
+    as_it_stands: Option<bool>,
     columns: Vec<String>,
     null: Option<&'a str>,
     encoding: Encoding,
@@ -145,6 +148,13 @@ impl<'a> Layout<'a> {
     pub(crate) fn new(table: &Table<'_>, schema: &Schema, settings: &'a Settings) -> Self {
         let columns = table.columns().to_vec();
         let counted = key::is_counted(schema);
+        let empty_is_null = settings.empty != Empty::Text;
+        let alike = columns.len() == schema.columns().len()
+            && columns.iter().zip(schema.columns()).all(|(name, column)| {
+                let null = column.is_key() || column.is_nullable() || !empty_is_null;
+                name == column.name() && column.ty() == Type::Text && null
+            });
+        let as_it_stands = (alike && settings.null.is_none()).then_some(empty_is_null);
         let cells = schema.columns().iter().map(|column| {
             let textual = is_textual(column.ty());
             let null = match (column.is_key(), textual) {
@@ -155,7 +165,7 @@ impl<'a> Layout<'a> {
             match columns.iter().position(|name| name == column.name()) {
                 Some(place) => Cell::Field {
                     place,
-                    empty_is_value: textual && settings.empty == Empty::Text,
+                    empty_is_value: textual && !empty_is_null,
                     null,
                 },
                 None if counted && column.name() == key::COUNT => Cell::Count,
@@ -164,6 +174,7 @@ impl<'a> Layout<'a> {
         });
         Self {
             cells: cells.collect(),
+            as_it_stands,
             columns,
             null: settings.null.as_deref(),
             encoding: table.encoding(),
@@ -193,8 +204,17 @@ impl<'a> Layout<'a> {
         let Ok(text) = std::str::from_utf8(record.as_slice()) else {
             return Err(self.not_text(record));
         };
-        if text.as_bytes().contains(&0) {
+        if memchr::memchr(0, text.as_bytes()).is_some() {
             return Err(self.nul(record));
+        }
+        if let Some(empty_is_null) = self.as_it_stands {
+            let ends = || (0..record.len()).map(|place| record.range(place).map_or(0, |r| r.end));
+            // Cells that are no text by themselves may still be one text together.
+            if !text.is_ascii() && !ends().all(|end| text.is_char_boundary(end)) {
+                return Err(self.not_text(record));
+            }
+            row.texts(text, ends(), empty_is_null);
+            return Ok(());
         }
         for (column, cell) in self.cells.iter().enumerate() {
             let null = match *cell {

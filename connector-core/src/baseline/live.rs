@@ -22,8 +22,8 @@ impl Layers {
         Self(Arc::new(segments))
     }
 
-    /// What the changes say of the keys that they touch, newest only, in key order.
-    fn overlay(&self) -> Result<Vec<(Entry, Layer)>> {
+    /// What the changes say of the keys that they touch, newest only, in the order of key hashes.
+    pub(crate) fn overlay(&self) -> Result<Vec<(Entry, Layer)>> {
         let mut overlay = Vec::new();
         for (layer, segment) in self.0.iter().enumerate().skip(1) {
             let mut index = segment.index();
@@ -36,7 +36,34 @@ impl Layers {
         Ok(overlay)
     }
 
-    /// Every row's entry in key order.
+    /// The base.
+    pub(crate) fn base(&self) -> &Arc<Segment> {
+        &self.0[0]
+    }
+
+    /// The places in the base of rows that no longer count, sorted.
+    pub(crate) fn superseded(&self, overlay: &[(Entry, Layer)]) -> Result<Vec<Place>> {
+        let mut places = self.0[0].dead()?;
+        if self.0[1..].iter().all(|changes| changes.is_superseding()) {
+            for changes in &self.0[1..] {
+                places.extend(changes.dead()?);
+            }
+        } else {
+            let mut touched = overlay.iter().map(|(entry, _)| entry.key).peekable();
+            let mut base = self.0[0].index();
+            while let Some(entry) = base.next()? {
+                while touched.next_if(|key| *key < entry.key).is_some() {}
+                if touched.peek() == Some(&entry.key) {
+                    places.push(entry.place);
+                }
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(places)
+    }
+
+    /// Every row's entry in the order of key hashes.
     pub(crate) fn index(&self) -> Result<MergedIndex> {
         let mut base = self.0[0].index();
         let next = base.next()?;
@@ -54,25 +81,14 @@ impl Layers {
 
     /// Every row: those of the base in their order, then those that came or changed since.
     pub(crate) fn rows(&self) -> Result<LiveRows> {
-        let mut skip = self.0[0].dead()?;
         let mut keep: Vec<Vec<Place>> = vec![Vec::new(); self.0.len()];
         let overlay = self.overlay()?;
-        if !overlay.is_empty() {
-            let mut touched = overlay.iter().map(|(entry, _)| entry.key).peekable();
-            let mut base = self.0[0].index();
-            while let Some(entry) = base.next()? {
-                while touched.next_if(|key| *key < entry.key).is_some() {}
-                if touched.peek() == Some(&entry.key) {
-                    skip.push(entry.place);
-                }
-            }
-            for (entry, layer) in overlay {
-                if entry.place != Place::NONE {
-                    keep[layer].push(entry.place);
-                }
+        let skip = self.superseded(&overlay)?;
+        for (entry, layer) in overlay {
+            if entry.place != Place::NONE {
+                keep[layer].push(entry.place);
             }
         }
-        skip.sort_unstable();
         for places in &mut keep {
             places.sort_unstable();
         }

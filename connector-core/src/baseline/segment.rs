@@ -5,7 +5,8 @@
 //! segment = "DSYNCSEG" · version (u32) · header length (u32) · checksum (u64) · header (JSON)
 //!           blocks of records, in the order of arrival
 //!           blocks of index entries, in the order of key hashes
-//!           blocks of dead places (a base only)
+//!           blocks of places in the base that no longer count, sorted: in a base those of rows that
+//!           lost to another of their key, in a changes segment those that it supersedes
 //!           footer (JSON) · footer length (u32) · checksum (u64) · "DSYNCEND"
 //! record  = row                               in a base
 //!         | kind (u8) · row(s)                in a changes segment: after, then before
@@ -61,6 +62,12 @@ struct Footer {
     records_end: u64,
     index_end: u64,
     dead_end: u64,
+    /// Of a base: its rows stand in the order of their keys.
+    #[serde(default)]
+    ordered: bool,
+    /// Of a changes segment: its dead places are there. Segments of the first programs lack them.
+    #[serde(default)]
+    superseding: bool,
 }
 
 /// How a manifest names a segment.
@@ -141,6 +148,15 @@ impl SegmentWriter {
         self.blocks.record(&[&length(row)?, row])
     }
 
+    /// Appends a row of a spool, with its number before it.
+    pub(crate) fn numbered_row(&mut self, number: [u8; 8], row: &[u8]) -> Result<Place> {
+        let length = match u32::try_from(row.len() + number.len()) {
+            Ok(length) => length.to_le_bytes(),
+            Err(_) => return Err(Error::new(ErrorKind::Data, "a row is over 4 GiB")),
+        };
+        self.blocks.record(&[&length, &number, row])
+    }
+
     pub(crate) fn insert(&mut self, after: &[u8]) -> Result<Place> {
         self.records += 1;
         self.blocks.record(&[&[INSERT], &length(after)?, after])
@@ -190,22 +206,31 @@ impl IndexWriter {
         self.segment.blocks.record(&[&entry.to_bytes()]).map(drop)
     }
 
-    /// Ends the segment and makes its content durable (its name is the caller's to sync). `dead`
-    /// are the sorted places of rows that no entry points to.
-    pub(crate) fn finish(mut self, dead: &[Place]) -> Result<SegmentRef> {
-        let named = self.end(dead)?;
+    /// Ends a base and makes its content durable (its name is the caller's to sync). `dead` are the
+    /// sorted places of rows that no entry points to; `ordered` tells whether the others stand in
+    /// the order of their keys.
+    pub(crate) fn finish_base(mut self, dead: &[Place], ordered: bool) -> Result<SegmentRef> {
+        let named = self.end(dead, ordered, false)?;
+        self.segment.blocks.sync()?;
+        Ok(named)
+    }
+
+    /// Ends a changes segment and makes its content durable. `superseded` are the sorted places of
+    /// the base's rows that are changed or gone.
+    pub(crate) fn finish_changes(mut self, superseded: &[Place]) -> Result<SegmentRef> {
+        let named = self.end(superseded, false, true)?;
         self.segment.blocks.sync()?;
         Ok(named)
     }
 
     /// Ends a segment that no crash needs to find again.
     pub(crate) fn finish_temporary(mut self) -> Result<SegmentRef> {
-        let named = self.end(&[])?;
+        let named = self.end(&[], false, false)?;
         self.segment.blocks.flush()?;
         Ok(named)
     }
 
-    fn end(&mut self, dead: &[Place]) -> Result<SegmentRef> {
+    fn end(&mut self, dead: &[Place], ordered: bool, superseding: bool) -> Result<SegmentRef> {
         let (records, records_end) = (self.segment.records, self.records_end);
         let blocks = &mut self.segment.blocks;
         blocks.end_block()?;
@@ -220,6 +245,8 @@ impl IndexWriter {
             records_end,
             index_end,
             dead_end,
+            ordered,
+            superseding,
         })?;
         let footer_len = u32::try_from(footer.len()).unwrap_or(u32::MAX);
         let sum = checksum(dead_end, footer_len, 0, &footer);
@@ -312,7 +339,17 @@ impl Segment {
         })
     }
 
-    /// The dead places of a base, sorted.
+    /// Tells whether the rows of this base stand in the order of their keys.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.footer.ordered
+    }
+
+    /// Tells whether the dead places of this changes segment are there.
+    pub(crate) fn is_superseding(&self) -> bool {
+        self.footer.superseding
+    }
+
+    /// The places in the base that no longer count for what this segment says, sorted.
     pub(crate) fn dead(&self) -> Result<Vec<Place>> {
         let mut blocks = Blocks::new(self.footer.index_end, self.footer.dead_end);
         let mut places = Vec::new();
@@ -333,6 +370,20 @@ impl Segment {
             blocks,
             block: Bytes::new(),
         }
+    }
+
+    /// The rows of a base, from the first.
+    pub(crate) fn base_rows(self: &Arc<Self>) -> Result<BaseRows> {
+        let blocks = Blocks::new(self.records_start, self.footer.records_end);
+        let mut rows = BaseRows {
+            segment: Arc::clone(self),
+            blocks,
+            at: 0,
+            block: Bytes::new(),
+            row: 0..0,
+        };
+        rows.advance()?;
+        Ok(rows)
     }
 
     pub(crate) fn records(self: &Arc<Self>) -> RecordCursor {
@@ -464,6 +515,56 @@ impl RecordCursor {
             }
         };
         Ok(Some((place, record)))
+    }
+}
+
+/// The rows of a base as they stand, without a copy: what a steady read is compared with.
+pub(crate) struct BaseRows {
+    segment: Arc<Segment>,
+    blocks: Blocks,
+    at: u64,
+    block: Bytes,
+    /// The current row in the block; empty before the first row and after the last.
+    row: std::ops::Range<usize>,
+}
+
+impl BaseRows {
+    /// Returns the current row's bytes, or none after the last.
+    pub(crate) fn current(&self) -> Option<&[u8]> {
+        // No row is empty, since a key has a column.
+        self.block.get(self.row.clone()).filter(|row| !row.is_empty())
+    }
+
+    /// Returns where the current row is.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.at, self.row.start.saturating_sub(4))
+    }
+
+    /// Returns the current row so that it outlives the block.
+    pub(crate) fn keep(&self) -> Bytes {
+        self.block.slice(self.row.clone())
+    }
+
+    /// Goes to the next row.
+    pub(crate) fn advance(&mut self) -> Result<()> {
+        let mut within = self.row.end;
+        if within >= self.block.len() {
+            match self.blocks.next(&self.segment.blocks)? {
+                None => {
+                    self.row = within..within;
+                    return Ok(());
+                }
+                Some((at, block)) => (self.at, self.block, within) = (at, block, 0),
+            }
+        }
+        let length = self.block.get(within..within + 4);
+        let length = length.and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let start = within + 4;
+        self.row = start..start + length as usize;
+        if self.current().is_none() {
+            return Err(damaged(self.segment.blocks.path(), "a row is cut off"));
+        }
+        Ok(())
     }
 }
 

@@ -1,13 +1,23 @@
-//! The difference between what was read and the baseline.
+//! The difference between what is read and the baseline.
 //!
-//! Row bytes are never moved: they are *spooled* once, in the order of arrival, and a small entry
-//! a row (key hash, row hash, place) is what gets sorted and merged. Rows are fetched again only
+//! A row that the baseline holds already is dropped as it arrives ([`Known`]); what is left is
+//! *spooled*: its bytes stay where they were put, and a small entry a row (key hash, row hash,
+//! place) is what gets sorted and merged with the baseline's index. Rows are fetched again only
 //! for the keys that changed.
 
+mod changes;
+mod full;
+mod known;
 mod merge;
+mod ordered;
 mod runs;
 mod spool;
+mod table;
+mod unique;
 
-pub(crate) use merge::{Difference, difference, write_changes};
+pub(crate) use changes::ChangesRead;
+pub(crate) use full::{FullRead, NewBase};
+pub(crate) use merge::Difference;
 pub(crate) use runs::Runs;
-pub(crate) use spool::{Snapshot, Spool};
+
+use known::Known;

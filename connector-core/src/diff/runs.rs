@@ -56,7 +56,6 @@ pub(crate) struct Runs {
     sorted: usize,
     limit: usize,
     files: Vec<RunFile>,
-    count: u64,
 }
 
 struct RunFile {
@@ -78,7 +77,6 @@ impl Runs {
             sorted: 0,
             limit: limit.max(LEAST),
             files: Vec::new(),
-            count: 0,
         }
     }
 
@@ -89,7 +87,6 @@ impl Runs {
         schema: &Schema,
     ) -> Result<()> {
         self.entries.push(entry);
-        self.count += 1;
         if self.entries.len() - self.sorted == RUN {
             self.entries[self.sorted..].sort_unstable_by_key(order);
             self.sorted = self.entries.len();
@@ -139,7 +136,6 @@ impl Runs {
             next: 0,
             files: self.files,
             heads,
-            count: self.count,
         };
         if !sorted.heads.is_empty() {
             sorted.refill(sorted.files.len())?;
@@ -157,15 +153,9 @@ pub(crate) struct Sorted {
     files: Vec<RunFile>,
     /// The next entry of each run, when there is more than the one in memory.
     heads: BinaryHeap<Head>,
-    count: u64,
 }
 
 impl Sorted {
-    /// How many entries there are.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         if self.files.is_empty() {
             self.next += 1;
@@ -191,21 +181,16 @@ impl Sorted {
         Ok(())
     }
 
-    /// Tells for each place how many rows arrived before it. Reads everything again: for errors.
-    pub(super) fn count_before(&self, places: &[Place]) -> Result<Vec<u64>> {
-        let mut counts = vec![0; places.len()];
-        let mut count = |entry: &Entry| {
-            for (place, count) in places.iter().zip(&mut counts) {
-                *count += u64::from(entry.place < *place);
-            }
-        };
-        self.entries.iter().for_each(&mut count);
+    /// Tells how many rows arrived before that place. Reads everything again: for errors.
+    pub(super) fn count_before(&self, place: Place) -> Result<u64> {
+        let before = self.entries.iter().filter(|entry| entry.place < place);
+        let mut count = before.count() as u64;
         for file in &self.files {
             let mut cursor = file.cursor.again();
             while let Some(entry) = cursor.next()? {
-                count(&entry);
+                count += u64::from(entry.place < place);
             }
         }
-        Ok(counts)
+        Ok(count)
     }
 }

@@ -1,283 +1,142 @@
-//! The rows of one read, in the order of arrival.
+//! Rows that were read and may be needed again, in the order in which they came.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::runs::{Runs, Sorted, Temporary};
+use super::runs::Temporary;
 use crate::{
-    baseline::{Baseline, Entry, Place, RowFetcher, SegmentKind, SegmentRef, SegmentWriter},
-    cycle::DuplicateCounts,
+    baseline::{Baseline, Place, RowFetcher, SegmentKind, SegmentWriter},
     error::{Error, ErrorKind, Result},
-    event::Digest,
-    row::{Batch, KeyHash, RowHash, RowRef, encode_key},
-    schema::{Duplicates, Schema},
+    schema::Schema,
 };
 
 /// Marks a place in the file of a spool; the others are in memory. A file is never that long.
 const IN_FILE: u64 = 1 << 38;
 
-/// Takes the rows of one read.
-///
-/// A first or full load writes them where they stay: into the new base. A later read keeps them in
-/// memory up to a limit, and the rest in a file that goes when the spool does. So do the entries.
-pub(crate) struct Spool {
+/// Memory is taken in pieces of this size, filled from start to end.
+const PIECE: usize = 1 << 20;
+
+/// A row's number among all rows of the read stands before it.
+const NUMBER: usize = 8;
+
+/// Keeps rows in memory up to a limit, and the rest in a file that goes when the spool does.
+pub(super) struct Spool {
     schema: Arc<Schema>,
     memory: Vec<Vec<u8>>,
-    used: usize,
     limit: usize,
     file: Option<SegmentWriter>,
-    /// Removes the file, unless it becomes the new base.
     temporary: Option<Temporary>,
-    is_full: bool,
-    entries: Runs,
-    key: Vec<u8>,
 }
 
 impl Spool {
-    /// Keeps rows and entries in memory as long as they take no more than `memory` bytes.
-    pub(crate) fn in_memory(schema: Arc<Schema>, memory: u64) -> Self {
-        // An entry has 32 bytes and a row of inventory 100 to 300.
-        let entries = memory / 4;
-        Self::new(schema, memory - entries, entries)
-    }
-
-    /// Writes every row into a new base.
-    pub(crate) fn in_base(baseline: &Baseline, schema: Arc<Schema>, memory: u64) -> Result<Self> {
-        let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
-        let mut spool = Self::new(schema, 0, memory);
-        spool.temporary = Some(Temporary::new(baseline, writer.file()));
-        spool.file = Some(writer);
-        spool.is_full = true;
-        Ok(spool)
-    }
-
-    fn new(schema: Arc<Schema>, rows: u64, entries: u64) -> Self {
+    /// Keeps up to `limit` bytes of rows in memory.
+    pub(super) fn new(schema: Arc<Schema>, limit: u64) -> Self {
         Self {
             schema,
             memory: Vec::new(),
-            used: 0,
-            limit: usize::try_from(rows).unwrap_or(usize::MAX),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
             file: None,
             temporary: None,
-            is_full: false,
-            entries: Runs::new(entries),
-            key: Vec::new(),
         }
     }
 
-    /// Takes a batch in, row by row into the file or as it is into memory.
-    pub(crate) fn take(&mut self, batch: Batch, baseline: &Baseline) -> Result<()> {
-        let fits = self.used + batch.byte_len() <= self.limit;
-        if self.file.is_none() && !fits {
-            let writer = baseline.create(SegmentKind::Base, "spool", &self.schema)?;
-            self.temporary = Some(Temporary::new(baseline, writer.file()));
-            self.file = Some(writer);
+    /// Puts a row down, with its number among all rows of the read.
+    pub(super) fn push(&mut self, number: u64, row: &[u8], baseline: &Baseline) -> Result<Place> {
+        let number = number.to_le_bytes();
+        if let Some(file) = &mut self.file {
+            let place = file.numbered_row(number, row)?;
+            return Ok(Place::new(place.block() | IN_FILE, place.within()));
         }
-        for span in batch.spans() {
-            let row = RowRef::new(&self.schema, &batch.bytes()[span.clone()]);
-            let place = match &mut self.file {
-                Some(file) => {
-                    let place = file.row(row.bytes())?;
-                    Place::new(place.block() | IN_FILE, place.within())
-                }
-                None => Place::new(self.memory.len() as u64, span.start),
-            };
-            self.key.clear();
-            encode_key(row, &mut self.key);
-            let (key, row) = (KeyHash::of(&self.key), RowHash::of(row));
-            self.entries
-                .push(Entry { key, row, place }, baseline, &self.schema)?;
+        let needed = NUMBER + row.len();
+        let room = self.memory.last().map_or(0, |p| p.capacity() - p.len());
+        if room < needed {
+            let piece = needed.max(PIECE);
+            let used: usize = self.memory.iter().map(Vec::capacity).sum();
+            if used + piece > self.limit {
+                let writer = baseline.create(SegmentKind::Base, "spool", &self.schema)?;
+                self.temporary = Some(Temporary::new(baseline, writer.file()));
+                self.file = Some(writer);
+                return self.push(u64::from_le_bytes(number), row, baseline);
+            }
+            self.memory.push(Vec::with_capacity(piece));
         }
-        if self.file.is_none() {
-            let bytes = batch.into_bytes();
-            self.used += bytes.len();
-            self.memory.push(bytes);
-        }
-        Ok(())
+        let at = self.memory.len() - 1;
+        let piece = &mut self.memory[at];
+        piece.extend_from_slice(&number);
+        let place = Place::new(at as u64, piece.len());
+        piece.extend_from_slice(row);
+        Ok(place)
     }
 
-    /// Ends taking in: the read was complete.
-    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Snapshot> {
+    /// Ends taking in.
+    pub(super) fn finish(mut self, baseline: &Baseline) -> Result<SpooledRows> {
         let fetcher = match &mut self.file {
             Some(file) => {
                 file.flush()?;
                 let storage = &**baseline.storage();
-                Some(RowFetcher::unfinished(
-                    storage,
-                    baseline.folder(),
-                    file.file(),
-                )?)
+                let folder = baseline.folder();
+                Some(RowFetcher::unfinished(storage, folder, file.file())?)
             }
             None => None,
         };
-        let rows = SpooledRows {
+        Ok(SpooledRows {
             schema: self.schema,
             memory: self.memory,
             fetcher,
-            temporary: self.temporary,
-        };
-        let mut entries = self.entries.finish()?;
-        Ok(Snapshot {
-            read: entries.count(),
-            ahead: entries.next()?,
-            entries,
-            is_full: self.is_full,
-            base: self.file.filter(|_| self.is_full),
-            dead: Vec::new(),
-            duplicates: DuplicateCounts::default(),
-            refused: 0,
-            named: Vec::new(),
-            rows,
+            _temporary: self.temporary,
         })
     }
 }
 
-/// One complete read: an entry for each key in the order of key hashes, once, and the rows behind
-/// them.
-pub(crate) struct Snapshot {
-    entries: Sorted,
-    ahead: Option<Entry>,
-    /// The new base that the rows of a full load were written into.
-    base: Option<SegmentWriter>,
-    /// Places in it of rows that lost to another row of their key.
-    dead: Vec<Place>,
-    /// How many rows were read.
-    pub(crate) read: u64,
-    pub(crate) duplicates: DuplicateCounts,
-    is_full: bool,
-    /// How many rows differ from another of their key where the policy is to fail, and the first
-    /// of them with those others.
-    refused: u64,
-    named: Vec<(Place, Place)>,
-    pub(crate) rows: SpooledRows,
-}
-
-/// How many duplicates an error names.
-const NAMED: usize = 10;
-
-impl Snapshot {
-    /// Returns the next key's entry, or none after the last; duplicates are settled on the way.
-    ///
-    /// # Errors
-    ///
-    /// After the last, when rows differ under one key and the policy is to fail.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        let Some(mut kept) = self.ahead else {
-            return if self.refused == 0 {
-                Ok(None)
-            } else {
-                Err(self.duplicates_error()?)
-            };
-        };
-        loop {
-            self.ahead = self.entries.next()?;
-            match self.ahead {
-                Some(other) if other.key == kept.key => self.settle(&mut kept, other)?,
-                _ => return Ok(Some(kept)),
-            }
-        }
-    }
-
-    fn settle(&mut self, kept: &mut Entry, other: Entry) -> Result<()> {
-        let mut lost = other;
-        if other.row == kept.row {
-            self.duplicates.identical += 1;
-        } else if self.rows.schema.duplicates() == Duplicates::Fail {
-            self.refused += 1;
-            self.named.push((other.place, kept.place));
-            self.named.sort_unstable();
-            self.named.truncate(NAMED);
-            return Ok(());
-        } else {
-            self.duplicates.differing += 1;
-            if self.rows.fetch(other.place)? > self.rows.fetch(kept.place)? {
-                lost = std::mem::replace(kept, other);
-            }
-        }
-        if self.is_full {
-            self.dead.push(lost.place);
-        }
-        Ok(())
-    }
-
-    /// Names the rows by number, since their keys are values.
-    fn duplicates_error(&self) -> Result<Error> {
-        let places: Vec<Place> = self.named.iter().flat_map(|(b, a)| [*a, *b]).collect();
-        let before = self.entries.count_before(&places)?;
-        let rows: Vec<String> = before
-            .chunks(2)
-            .map(|pair| format!("{} and {}", pair[0] + 1, pair[1] + 1))
-            .collect();
-        let key: Vec<&str> = self.rows.schema.key().map(crate::Column::name).collect();
-        Ok(Error::new(
-            ErrorKind::Data,
-            format!(
-                "{} rows differ from another row of the same key; declare a key that is unique, \
-                 or the duplicate policy that keeps one of them",
-                self.refused
-            ),
-        )
-        .with("key", key.join(", "))
-        .with("rows", rows.join("; ")))
-    }
-
-    /// Ends the new base that the rows were written into; returns it with the number of its rows
-    /// and their digest.
-    pub(crate) fn write_base(&mut self) -> Result<(SegmentRef, u64, Digest)> {
-        let unexpected = || Error::new(ErrorKind::Unexpected, "a full load without a base");
-        let base = self.base.take().ok_or_else(unexpected)?;
-        let in_file = |place: Place| Place::new(place.block() & !IN_FILE, place.within());
-        let mut index = base.into_index()?;
-        let (mut rows, mut digest) = (0, Digest::default());
-        while let Some(entry) = self.next()? {
-            rows += 1;
-            digest.add_hashes(entry.key, entry.row);
-            index.push(Entry {
-                place: in_file(entry.place),
-                ..entry
-            })?;
-        }
-        let mut dead: Vec<Place> = self.dead.iter().map(|place| in_file(*place)).collect();
-        dead.sort_unstable();
-        let segment = index.finish(&dead)?;
-        if let Some(file) = &mut self.rows.temporary {
-            file.keep();
-        }
-        Ok((segment, rows, digest))
-    }
-}
-
-/// The rows of a snapshot by place.
-pub(crate) struct SpooledRows {
+/// The rows of a finished spool, by place.
+pub(super) struct SpooledRows {
     schema: Arc<Schema>,
     memory: Vec<Vec<u8>>,
     fetcher: Option<RowFetcher>,
-    /// Removes the file at the end, unless it became the new base.
-    temporary: Option<Temporary>,
+    /// Removes the file at the end.
+    _temporary: Option<Temporary>,
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unexpected, "a spooled row is not where it was put")
 }
 
 impl SpooledRows {
-    pub(crate) fn fetch(&mut self, place: Place) -> Result<Bytes> {
-        let lost = || {
-            Error::new(
-                ErrorKind::Unexpected,
-                "a spooled row is not where it was put",
-            )
-        };
-        let block = place.block();
-        if block & IN_FILE != 0 {
-            let fetcher = self.fetcher.as_mut().ok_or_else(lost)?;
-            return fetcher.row(Place::new(block & !IN_FILE, place.within()));
+    /// Returns a row's bytes.
+    pub(super) fn fetch(&mut self, place: Place) -> Result<Bytes> {
+        if place.block() & IN_FILE != 0 {
+            return Ok(self.record(place)?.slice(NUMBER..));
         }
-        let batch = usize::try_from(block)
+        let rest = self.in_memory(place, 0)?;
+        let row = crate::row::RowRef::new(&self.schema, rest).measure();
+        Ok(Bytes::copy_from_slice(rest.get(..row).ok_or_else(lost)?))
+    }
+
+    /// Returns a row's number among all rows of the read.
+    pub(super) fn number(&mut self, place: Place) -> Result<u64> {
+        let number = if place.block() & IN_FILE != 0 {
+            self.record(place)?.first_chunk().copied()
+        } else {
+            self.in_memory(place, NUMBER)?.first_chunk().copied()
+        };
+        number.map(u64::from_le_bytes).ok_or_else(lost)
+    }
+
+    fn record(&mut self, place: Place) -> Result<Bytes> {
+        let fetcher = self.fetcher.as_mut().ok_or_else(lost)?;
+        let record = fetcher.row(Place::new(place.block() & !IN_FILE, place.within()))?;
+        if record.len() < NUMBER {
+            return Err(lost());
+        }
+        Ok(record)
+    }
+
+    fn in_memory(&self, place: Place, before: usize) -> Result<&[u8]> {
+        usize::try_from(place.block())
             .ok()
-            .and_then(|i| self.memory.get(i))
-            .ok_or_else(lost)?;
-        let rest = batch.get(place.within()..).ok_or_else(lost)?;
-        let row = rest
-            .get(..RowRef::new(&self.schema, rest).measure())
-            .ok_or_else(lost)?;
-        Ok(Bytes::copy_from_slice(row))
+            .and_then(|piece| self.memory.get(piece))
+            .and_then(|piece| piece.get(place.within().checked_sub(before)?..))
+            .ok_or_else(lost)
     }
 }

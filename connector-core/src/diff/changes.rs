@@ -1,0 +1,157 @@
+//! A read that becomes the changes since the baseline.
+
+use std::sync::Arc;
+
+use super::{
+    Difference, Known,
+    known::{Is, Seen},
+    merge::OldRows,
+    ordered::{Ordered, Walked},
+    runs::Runs,
+    spool::Spool,
+    unique::Unique,
+};
+use crate::{
+    baseline::{Baseline, Entry, Layers},
+    error::Result,
+    row::{Batch, KeyHash, RowHash, encode_key},
+    schema::Schema,
+};
+
+/// A read in the order of keys keeps so little that more memory is not worth taking.
+const ORDERED_SPOOL: u64 = 8 << 20;
+
+/// Takes the rows of a read, and keeps those that the baseline does not hold.
+pub(crate) struct ChangesRead {
+    schema: Arc<Schema>,
+    layers: Layers,
+    known: Known,
+    spool: Spool,
+    entries: Runs,
+    /// How many rows the baseline has.
+    before: u64,
+    memory: u64,
+    read: u64,
+    repeated: u64,
+    hashes: Vec<(KeyHash, RowHash)>,
+    key: Vec<u8>,
+}
+
+impl ChangesRead {
+    /// Keeps within `memory` bytes, beyond which rows and entries go to files.
+    pub(crate) fn new(baseline: &Baseline, schema: Arc<Schema>, memory: u64) -> Result<Self> {
+        let (layers, before) = (baseline.layers()?, baseline.committed()?.rows);
+        let known = if layers.base().is_ordered() {
+            let most_missed = usize::try_from(memory / 256).unwrap_or(usize::MAX);
+            Known::Ordered(Box::new(Ordered::new(&layers, most_missed)?))
+        } else {
+            Known::unordered(&layers, before, memory / 2, Seen::Nothing)?
+        };
+        let spool = match known {
+            Known::Ordered(_) => ORDERED_SPOOL.min(memory / 2),
+            // What is kept is then what changed, or everything.
+            Known::Table(_) => memory / 4,
+            Known::Nothing(_) => memory / 4 * 3,
+        };
+        Ok(Self {
+            spool: Spool::new(Arc::clone(&schema), spool),
+            schema,
+            layers,
+            known,
+            entries: Runs::new(memory / 4),
+            before,
+            memory,
+            read: 0,
+            repeated: 0,
+            hashes: Vec::new(),
+            key: Vec::new(),
+        })
+    }
+
+    /// How many rows were taken in.
+    pub(crate) fn rows(&self) -> u64 {
+        self.read
+    }
+
+    /// Takes a batch in.
+    pub(crate) fn take(&mut self, batch: &Batch, baseline: &Baseline) -> Result<()> {
+        if let Known::Ordered(ordered) = &mut self.known {
+            for row in batch.rows() {
+                self.read += 1;
+                if ordered.meet(row, &mut self.spool, baseline)? == Is::New {
+                    self.key.clear();
+                    encode_key(row, &mut self.key);
+                    let place = self.spool.push(self.read, row.bytes(), baseline)?;
+                    let (key, row) = (KeyHash::of(&self.key), RowHash::of(row));
+                    self.entries.push(Entry { key, row, place }, baseline, &self.schema)?;
+                }
+            }
+            if ordered.is_lost() {
+                self.leave_order()?;
+            }
+            return Ok(());
+        }
+        // All hashes first, so that the look-ups after them wait for memory together.
+        self.hashes.clear();
+        for row in batch.rows() {
+            self.key.clear();
+            encode_key(row, &mut self.key);
+            self.hashes.push((KeyHash::of(&self.key), RowHash::of(row)));
+        }
+        for (row, (key, hash)) in batch.rows().zip(&self.hashes) {
+            let (key, hash) = (*key, *hash);
+            self.read += 1;
+            let is = match &mut self.known {
+                Known::Table(table) => table.ask(key, hash),
+                _ => Is::New,
+            };
+            match is {
+                Is::Known => {}
+                Is::Repeated => self.repeated += 1,
+                Is::New => {
+                    let place = self.spool.push(self.read, row.bytes(), baseline)?;
+                    let entry = Entry {
+                        key,
+                        row: hash,
+                        place,
+                    };
+                    self.entries.push(entry, baseline, &self.schema)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on by hashes: the rows do not come in the order of keys, or too much has changed.
+    fn leave_order(&mut self) -> Result<()> {
+        let known = std::mem::replace(&mut self.known, Known::Nothing(Seen::Nothing));
+        let Known::Ordered(ordered) = known else {
+            self.known = known;
+            return Ok(());
+        };
+        let seen = Seen::Passed(ordered.into_passed());
+        self.known = Known::unordered(&self.layers, self.before, self.memory / 2, seen)?;
+        Ok(())
+    }
+
+    /// Ends taking in: the read was complete. Compares it with the baseline.
+    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Difference> {
+        let mut old = match self.known {
+            Known::Ordered(ordered) => {
+                match ordered.finish(&self.schema, &mut self.spool, baseline)? {
+                    Walked::Through(old) => OldRows::missed(old),
+                    Walked::Partly(passed) => OldRows::all(&self.layers, Seen::Passed(passed))?,
+                }
+            }
+            Known::Table(table) => OldRows::all(&self.layers, table.into_seen())?,
+            Known::Nothing(seen) => OldRows::all(&self.layers, seen)?,
+        };
+        let spooled = self.spool.finish(baseline)?;
+        let mut diff = Difference::new(baseline.committed()?, self.layers, spooled);
+        let mut new = Unique::new(self.entries.finish()?, self.schema.duplicates())?;
+        new.settled.counts.identical = self.repeated;
+        diff.merge(&mut new, &mut old)?;
+        diff.settle(&new, &self.schema)?;
+        Ok(diff)
+    }
+}

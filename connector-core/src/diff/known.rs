@@ -1,0 +1,78 @@
+//! Which rows the baseline holds already: those are dropped as they arrive.
+
+use super::{
+    ordered::Ordered,
+    table::{Bits, Table},
+};
+use crate::{
+    baseline::{Entry, Layer, Layers, Place},
+    error::Result,
+    row::KeyHash,
+};
+
+/// What is asked whether the baseline holds a row.
+pub(super) enum Known {
+    /// The rows of the base in their order: the source returns them in the order of their keys.
+    Ordered(Box<Ordered>),
+    /// A mark for each row of the baseline.
+    Table(Table),
+    /// Nothing, since the marks would take more memory than there is: every row is kept.
+    Nothing(Seen),
+}
+
+impl Known {
+    /// Takes the marks if they fit in `memory`; `seen` are the rows that were read before.
+    pub(super) fn unordered(layers: &Layers, rows: u64, memory: u64, seen: Seen) -> Result<Self> {
+        if Table::bytes(rows) > memory || u32::try_from(rows).is_err() {
+            return Ok(Self::Nothing(seen));
+        }
+        let mut at = 0;
+        let table = Table::new(rows, layers.index()?, |entry, layer| {
+            at += 1;
+            seen.has(at - 1, entry, layer)
+        })?;
+        Ok(Self::Table(table))
+    }
+}
+
+/// Which entries of the baseline's index stand for rows that were read and dropped.
+pub(super) enum Seen {
+    Nothing,
+    /// By their place in the order of key hashes.
+    Rows(Bits),
+    Passed(Passed),
+}
+
+/// What a read in the order of keys has passed.
+pub(super) struct Passed {
+    /// Every row of the base before this place was read, but those that were missed.
+    pub(super) until: Place,
+    /// Sorted.
+    pub(super) missed: Vec<Place>,
+    /// The keys that were read as they last changed since the base; sorted.
+    pub(super) changed: Vec<KeyHash>,
+}
+
+impl Seen {
+    pub(super) fn has(&self, at: usize, entry: &Entry, layer: Layer) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Rows(bits) => bits.has(at),
+            Self::Passed(passed) if layer == 0 => {
+                entry.place < passed.until && passed.missed.binary_search(&entry.place).is_err()
+            }
+            Self::Passed(passed) => passed.changed.binary_search(&entry.key).is_ok(),
+        }
+    }
+}
+
+/// What a row that arrives is to the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Is {
+    /// The baseline has it under its key.
+    Known,
+    /// The same, and it was read before.
+    Repeated,
+    /// The baseline has not, or another under that key.
+    New,
+}
