@@ -112,7 +112,19 @@ pub(crate) struct MergedIndex {
 }
 
 impl MergedIndex {
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(Entry, Layer)>> {
+        // Most keys have not changed since the base.
+        if let Some(entry) = self.next
+            && self.overlay.peek().is_none_or(|(o, _)| entry.key < o.key)
+        {
+            self.next = self.base.next()?;
+            return Ok(Some((entry, 0)));
+        }
+        self.next_changed()
+    }
+
+    fn next_changed(&mut self) -> Result<Option<(Entry, Layer)>> {
         loop {
             let base = self.next;
             let newer = self

@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -369,6 +369,7 @@ impl Segment {
             segment: Arc::clone(self),
             blocks,
             block: Bytes::new(),
+            within: 0,
         }
     }
 
@@ -416,23 +417,29 @@ pub(crate) struct IndexCursor {
     segment: Arc<Segment>,
     blocks: Blocks,
     block: Bytes,
+    within: usize,
 }
 
 impl IndexCursor {
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        if self.block.is_empty() {
-            match self.blocks.next(&self.segment.blocks)? {
-                None => return Ok(None),
-                Some((_, block)) => self.block = block,
-            }
+        // Asked for a block at a time; what is between is a few loads an entry.
+        if let Some(entry) = self.block.get(self.within..).and_then(<[u8]>::first_chunk) {
+            self.within += ENTRY;
+            return Ok(Some(Entry::from_bytes(entry)));
         }
-        match self.block.first_chunk() {
-            Some(entry) => {
-                let entry = Entry::from_bytes(entry);
-                self.block.advance(ENTRY);
-                Ok(Some(entry))
+        self.next_of_next_block()
+    }
+
+    fn next_of_next_block(&mut self) -> Result<Option<Entry>> {
+        let cut = self.within != self.block.len();
+        match self.blocks.next(&self.segment.blocks)? {
+            None if !cut => Ok(None),
+            Some((_, block)) if !cut && block.len() >= ENTRY => {
+                (self.block, self.within) = (block, 0);
+                self.next()
             }
-            None => Err(damaged(
+            _ => Err(damaged(
                 self.segment.blocks.path(),
                 "its index has a wrong length",
             )),

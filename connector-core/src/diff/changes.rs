@@ -21,6 +21,9 @@ use crate::{
 /// A read in the order of keys keeps so little that more memory is not worth taking.
 const ORDERED_SPOOL: u64 = 8 << 20;
 
+/// So many rows are looked up together.
+const TOGETHER: usize = 128;
+
 /// Takes the rows of a read, and keeps those that the baseline does not hold.
 pub(crate) struct ChangesRead {
     schema: Arc<Schema>,
@@ -91,35 +94,40 @@ impl ChangesRead {
             }
             return Ok(());
         }
-        // All hashes first, so that the look-ups after them wait for memory together.
-        self.hashes.clear();
-        for row in batch.rows() {
-            self.key.clear();
-            encode_key(row, &mut self.key);
-            self.hashes.push((KeyHash::of(&self.key), RowHash::of(row)));
-        }
-        for (row, (key, hash)) in batch.rows().zip(&self.hashes) {
-            let (key, hash) = (*key, *hash);
-            self.read += 1;
-            let is = match &mut self.known {
-                Known::Table(table) => table.ask(key, hash),
-                _ => Is::New,
-            };
-            match is {
-                Is::Known => {}
-                Is::Repeated => self.repeated += 1,
-                Is::New => {
-                    let place = self.spool.push(self.read, row.bytes(), baseline)?;
-                    let entry = Entry {
-                        key,
-                        row: hash,
-                        place,
-                    };
-                    self.entries.push(entry, baseline, &self.schema)?;
+        let mut rows = batch.rows();
+        loop {
+            self.hashes.clear();
+            for row in rows.clone().take(TOGETHER) {
+                self.key.clear();
+                encode_key(row, &mut self.key);
+                self.hashes.push((KeyHash::of(&self.key), RowHash::of(row)));
+            }
+            if self.hashes.is_empty() {
+                return Ok(());
+            }
+            if let Known::Table(table) = &self.known {
+                table.touch(&self.hashes);
+            }
+            for at in 0..self.hashes.len() {
+                let ((key, row), Some(bytes)) = (self.hashes[at], rows.next()) else {
+                    break;
+                };
+                self.read += 1;
+                let is = match &mut self.known {
+                    Known::Table(table) => table.ask(key, row),
+                    _ => Is::New,
+                };
+                match is {
+                    Is::Known => {}
+                    Is::Repeated => self.repeated += 1,
+                    Is::New => {
+                        let place = self.spool.push(self.read, bytes.bytes(), baseline)?;
+                        let entry = Entry { key, row, place };
+                        self.entries.push(entry, baseline, &self.schema)?;
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// Goes on by hashes: the rows do not come in the order of keys, or too much has changed.

@@ -81,13 +81,13 @@ impl Batch {
     }
 
     /// Returns its rows in the order in which they were written.
-    pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+    pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> + Clone {
         self.spans()
             .map(|span| RowRef::new(&self.schema, &self.bytes[span]))
     }
 
     /// Where each row stands in the buffer.
-    fn spans(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    fn spans(&self) -> impl Iterator<Item = std::ops::Range<usize>> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts
             .zip(self.ends.iter().copied())
