@@ -80,7 +80,7 @@ fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
 /// Commits the changes since the baseline, or holds them.
 pub(crate) fn changes(
     baseline: &mut Baseline,
-    diff: &mut Difference,
+    diff: Difference,
     schema: &Schema,
     guard: Option<DeleteGuard>,
     now: Timestamp,
@@ -97,12 +97,12 @@ pub(crate) fn changes(
     if diff.is_empty() {
         return baseline.commit(manifest).map(|()| None);
     }
-    let segment: SegmentRef = diff.write(baseline, schema)?;
     let counts = Counts {
         snapshot_completes: 1,
         ..diff.counts
     };
     let (rows, digest) = (diff.rows, diff.digest);
+    let segment: SegmentRef = diff.write(baseline)?;
     let held = HeldCycle {
         segment,
         full: false,

@@ -385,7 +385,7 @@ impl<'a> Pass<'a> {
             let mut manifest = baseline.committed()?.clone();
             let schema = manifest.schema.clone();
             let writer = baseline.create(SegmentKind::Base, "base", &schema)?;
-            let segment = writer.into_index()?.finish_base(&[], true)?;
+            let segment = writer.into_index()?.finish_base(std::iter::empty(), true)?;
             let counts = Counts {
                 truncates: 1,
                 snapshot_completes: 1,
@@ -552,14 +552,14 @@ impl Taken {
     ) -> Result<(Option<Held>, DuplicateCounts)> {
         match self {
             Self::Full(read) => {
-                let base = read.finish()?;
+                let base = read.finish(baseline)?;
                 let duplicates = base.duplicates;
                 Ok((full(baseline, base, schema, guard, now)?, duplicates))
             }
             Self::Changes(read) => {
-                let mut diff = read.finish(baseline)?;
-                let held = changes(baseline, &mut diff, schema, guard, now)?;
-                Ok((held, diff.duplicates))
+                let diff = read.finish(baseline)?;
+                let duplicates = diff.duplicates;
+                Ok((changes(baseline, diff, schema, guard, now)?, duplicates))
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    baseline::{Baseline, Entry, Manifest, SegmentKind, SegmentRef},
-    diff::Runs,
+    baseline::{Baseline, Entry, LiveRows, Manifest, SegmentKind, SegmentRef},
+    diff::{ByKey, KeyOrder, Runs, Temporary},
     error::Result,
-    event::Digest,
-    row::{KeyHash, RowHash, encode_key},
+    event::{Counts, Digest},
+    row::{KeyHash, Row, RowHash, encode_key},
     schema::Schema,
 };
 
@@ -17,7 +17,11 @@ const SHARE: u64 = 4;
 /// Small data sets are not folded after every cycle.
 const AT_LEAST: u64 = 64 << 10;
 
-/// Folds when the changes have grown past their share, and lets go of old history.
+/// What a change since the base takes in memory while it is compared or folded, at least.
+const IN_MEMORY: u64 = 64;
+
+/// Folds when the changes have grown past their share, or past what memory holds of them, and lets
+/// go of old history.
 pub(crate) fn fold_when_due(
     mut baseline: Baseline,
     history: u32,
@@ -27,14 +31,22 @@ pub(crate) fn fold_when_due(
     let Some(manifest) = baseline.manifest() else {
         return Ok(());
     };
-    let changed: u64 = manifest
-        .live_changes()
-        .iter()
-        .map(|changes| changes.segment.bytes)
-        .sum();
+    let (mut bytes, mut records) = (0, 0);
+    for change in manifest.live_changes() {
+        let Counts {
+            inserts,
+            updates,
+            deletes,
+            ..
+        } = change.counts;
+        bytes += change.segment.bytes;
+        records += inserts + updates + deletes;
+    }
+    let grown = bytes > AT_LEAST.max(manifest.base.bytes / SHARE);
+    let crowded = records * IN_MEMORY > memory / 2 && bytes > AT_LEAST;
     let mut next = manifest.clone();
     // A held cycle's changes are those since this base.
-    if manifest.held.is_none() && changed > AT_LEAST.max(manifest.base.bytes / SHARE) {
+    if manifest.held.is_none() && (grown || crowded) {
         let (base, _) = rewrite(&baseline, None, memory)?;
         next.base = base;
         next.base_cycle = next.cycle.number();
@@ -88,7 +100,8 @@ fn trim_history(manifest: &mut Manifest, history: u32, sinks: &[String]) {
     });
 }
 
-/// Writes all rows of the baseline into a new base.
+/// Writes all rows of the baseline into a new base: in the order of keys where the old one is, so
+/// that a source that returns them so is met row by row again.
 fn rewrite(
     baseline: &Baseline,
     schema: Option<&Arc<Schema>>,
@@ -97,8 +110,20 @@ fn rewrite(
     let manifest = baseline.committed()?;
     let columns = schema.map_or(&manifest.schema, |schema| schema);
     let mut writer = baseline.create(SegmentKind::Base, "base", columns)?;
-    let mut rows = baseline.layers()?.rows()?;
-    let (mut entries, mut digest, mut key) = (Runs::new(memory), Digest::default(), Vec::new());
+    let mut file = Temporary::new(baseline, writer.file());
+    let layers = baseline.layers()?;
+    let ordered = layers.base().is_ordered();
+    let mut rows = if ordered {
+        let (mut changed, mut by_key) = (layers.changed_rows()?, ByKey::new(memory / 2));
+        while let Some(row) = changed.next()? {
+            by_key.push(&row, baseline)?;
+        }
+        Rows::ByKey(by_key.merge(layers.base_rows()?)?)
+    } else {
+        Rows::AsTheyStand(layers.rows()?)
+    };
+    let mut entries = Runs::new("entries", memory / 2);
+    let (mut digest, mut key) = (Digest::default(), Vec::new());
     while let Some(row) = rows.next()? {
         let row = match schema {
             Some(schema) => row.recode(schema)?,
@@ -109,19 +134,32 @@ fn rewrite(
         let (key, hash) = (KeyHash::of(&key), RowHash::of(row.as_ref()));
         digest.add_hashes(key, hash);
         let place = writer.row(row.bytes())?;
-        entries.push(
-            Entry {
-                key,
-                row: hash,
-                place,
-            },
-            baseline,
-            columns,
-        )?;
+        let entry = Entry {
+            key,
+            row: hash,
+            place,
+        };
+        entries.push(entry, baseline, columns)?;
     }
-    let (mut entries, mut index) = (entries.finish()?, writer.into_index()?);
-    while let Some(entry) = entries.next()? {
-        index.push(entry)?;
+    let mut index = writer.into_index()?;
+    for entry in entries.finish()? {
+        index.push(entry?)?;
     }
-    Ok((index.finish_base(&[], false)?, digest))
+    let segment = index.finish_base(std::iter::empty(), ordered)?;
+    file.keep();
+    Ok((segment, digest))
+}
+
+enum Rows {
+    ByKey(KeyOrder),
+    AsTheyStand(LiveRows),
+}
+
+impl Rows {
+    fn next(&mut self) -> Result<Option<Row>> {
+        match self {
+            Self::ByKey(rows) => rows.next(),
+            Self::AsTheyStand(rows) => rows.next(),
+        }
+    }
 }

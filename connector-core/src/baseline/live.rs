@@ -1,11 +1,11 @@
 //! The baseline as one: a base with the changes since laid over it.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     index::Entry,
     place::Place,
-    segment::{IndexCursor, Record, RecordCursor, RowFetcher, Segment},
+    segment::{Items, Record, RecordCursor, RowFetcher, Segment},
 };
 use crate::{error::Result, row::Row};
 
@@ -81,6 +81,20 @@ impl Layers {
 
     /// Every row: those of the base in their order, then those that came or changed since.
     pub(crate) fn rows(&self) -> Result<LiveRows> {
+        self.rows_of(0..self.0.len())
+    }
+
+    /// The rows of the base that still count.
+    pub(crate) fn base_rows(&self) -> Result<LiveRows> {
+        self.rows_of(0..1)
+    }
+
+    /// The rows that came or changed since the base.
+    pub(crate) fn changed_rows(&self) -> Result<LiveRows> {
+        self.rows_of(1..self.0.len())
+    }
+
+    fn rows_of(&self, layers: Range<Layer>) -> Result<LiveRows> {
         let mut keep: Vec<Vec<Place>> = vec![Vec::new(); self.0.len()];
         let overlay = self.overlay()?;
         let skip = self.superseded(&overlay)?;
@@ -92,21 +106,23 @@ impl Layers {
         for places in &mut keep {
             places.sort_unstable();
         }
-        let records = self.0[0].records();
-        Ok(LiveRows {
+        let mut rows = LiveRows {
             layers: self.clone(),
-            layer: 0,
-            records,
+            left: layers,
+            records: None,
+            in_base: true,
             places: skip,
             at: 0,
             keep,
-        })
+        };
+        rows.next_layer();
+        Ok(rows)
     }
 }
 
 /// See [`Layers::index`].
 pub(crate) struct MergedIndex {
-    base: IndexCursor,
+    base: Items<Entry>,
     next: Option<Entry>,
     overlay: std::iter::Peekable<std::vec::IntoIter<(Entry, Layer)>>,
 }
@@ -148,8 +164,9 @@ impl MergedIndex {
 /// See [`Layers::rows`].
 pub(crate) struct LiveRows {
     layers: Layers,
-    layer: Layer,
-    records: RecordCursor,
+    left: Range<Layer>,
+    records: Option<RecordCursor>,
+    in_base: bool,
     /// Of the current layer, sorted: the places to pass over in the base, to keep in the others.
     places: Vec<Place>,
     at: usize,
@@ -157,37 +174,36 @@ pub(crate) struct LiveRows {
 }
 
 impl LiveRows {
+    fn next_layer(&mut self) {
+        let layer = self.left.next();
+        self.records = layer.map(|layer| self.layers.0[layer].records());
+        if let Some(layer) = layer.filter(|layer| *layer > 0) {
+            self.in_base = false;
+            self.places = std::mem::take(&mut self.keep[layer]);
+            self.at = 0;
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Result<Option<Row>> {
-        loop {
-            let found = if self.layer == 0 {
-                self.records
-                    .next_row()?
-                    .map(|(place, row)| (place, Some(row), false))
+        while let Some(records) = &mut self.records {
+            let found = if self.in_base {
+                records.next_row()?.map(|(place, row)| (place, Some(row)))
             } else {
-                self.records
-                    .next_record()?
-                    .map(|(place, record)| match record {
-                        Record::Insert { after } | Record::Update { after, .. } => {
-                            (place, Some(after), true)
-                        }
-                        Record::Delete { .. } => (place, None, true),
-                    })
+                records.next_record()?.map(|(place, record)| match record {
+                    Record::Insert { after } | Record::Update { after, .. } => (place, Some(after)),
+                    Record::Delete { .. } => (place, None),
+                })
             };
-            let Some((place, row, listed_is_live)) = found else {
-                self.layer += 1;
-                let Some(segment) = self.layers.0.get(self.layer) else {
-                    return Ok(None);
-                };
-                self.records = segment.records();
-                self.places = std::mem::take(&mut self.keep[self.layer]);
-                self.at = 0;
+            let Some((place, row)) = found else {
+                self.next_layer();
                 continue;
             };
             let listed = self.places.get(self.at) == Some(&place);
             self.at += usize::from(listed);
-            if let (Some(row), true) = (row, listed == listed_is_live) {
+            if let (Some(row), true) = (row, listed != self.in_base) {
                 return Ok(Some(row));
             }
         }
+        Ok(None)
     }
 }

@@ -10,12 +10,13 @@ mod state;
 mod storage;
 mod store;
 
-pub(crate) use index::Entry;
+pub(crate) use index::{Entry, Item, part};
 pub(crate) use live::{Layer, Layers, LiveRows, MergedIndex};
 pub(crate) use manifest::{Changes as CycleChanges, HeldCycle, Manifest};
 pub(crate) use place::Place;
 pub(crate) use segment::{
-    BaseRows, IndexCursor, Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef, SegmentWriter,
+    BaseRows, Items, Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef,
+    SegmentWriter,
 };
 pub(crate) use state::Baseline;
 pub use storage::{FileStorage, ReadFile, Storage, WriteFile};

@@ -13,7 +13,7 @@
 //! row     = length (u32) · bytes
 //! ```
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use super::{
     block::{
         BlockFile, BlockWriter, Blocks, ROW_BLOCK, STREAM_BLOCK, checksum, damaged, storage_error,
     },
-    index::{ENTRY, Entry},
+    index::{Entry, Item},
     place::Place,
     storage::Storage,
 };
@@ -202,14 +202,20 @@ pub(crate) struct IndexWriter {
 }
 
 impl IndexWriter {
-    pub(crate) fn push(&mut self, entry: Entry) -> Result<()> {
-        self.segment.blocks.record(&[&entry.to_bytes()]).map(drop)
+    /// Appends an item: an entry, but in the temporary segments that sorting takes.
+    pub(crate) fn push<T: Item>(&mut self, item: T) -> Result<()> {
+        let bytes = item.to_bytes();
+        self.segment.blocks.record(&[bytes.as_ref()]).map(drop)
     }
 
     /// Ends a base and makes its content durable (its name is the caller's to sync). `dead` are the
     /// sorted places of rows that no entry points to; `ordered` tells whether the others stand in
     /// the order of their keys.
-    pub(crate) fn finish_base(mut self, dead: &[Place], ordered: bool) -> Result<SegmentRef> {
+    pub(crate) fn finish_base(
+        mut self,
+        dead: impl Iterator<Item = Result<Place>>,
+        ordered: bool,
+    ) -> Result<SegmentRef> {
         let named = self.end(dead, ordered, false)?;
         self.segment.blocks.sync()?;
         Ok(named)
@@ -217,7 +223,10 @@ impl IndexWriter {
 
     /// Ends a changes segment and makes its content durable. `superseded` are the sorted places of
     /// the base's rows that are changed or gone.
-    pub(crate) fn finish_changes(mut self, superseded: &[Place]) -> Result<SegmentRef> {
+    pub(crate) fn finish_changes(
+        mut self,
+        superseded: impl Iterator<Item = Result<Place>>,
+    ) -> Result<SegmentRef> {
         let named = self.end(superseded, false, true)?;
         self.segment.blocks.sync()?;
         Ok(named)
@@ -225,18 +234,23 @@ impl IndexWriter {
 
     /// Ends a segment that no crash needs to find again.
     pub(crate) fn finish_temporary(mut self) -> Result<SegmentRef> {
-        let named = self.end(&[], false, false)?;
+        let named = self.end(std::iter::empty(), false, false)?;
         self.segment.blocks.flush()?;
         Ok(named)
     }
 
-    fn end(&mut self, dead: &[Place], ordered: bool, superseding: bool) -> Result<SegmentRef> {
+    fn end(
+        &mut self,
+        dead: impl Iterator<Item = Result<Place>>,
+        ordered: bool,
+        superseding: bool,
+    ) -> Result<SegmentRef> {
         let (records, records_end) = (self.segment.records, self.records_end);
         let blocks = &mut self.segment.blocks;
         blocks.end_block()?;
         let index_end = blocks.offset();
         for place in dead {
-            blocks.record(&[&place.0.to_le_bytes()])?;
+            blocks.record(&[&place?.to_bytes()])?;
         }
         blocks.end_block()?;
         let dead_end = blocks.offset();
@@ -363,13 +377,20 @@ impl Segment {
         Ok(places)
     }
 
-    pub(crate) fn index(self: &Arc<Self>) -> IndexCursor {
+    /// The entries in the order of key hashes.
+    pub(crate) fn index(self: &Arc<Self>) -> Items<Entry> {
+        self.items()
+    }
+
+    /// What was pushed after the records.
+    pub(crate) fn items<T: Item>(self: &Arc<Self>) -> Items<T> {
         let blocks = Blocks::new(self.footer.records_end, self.footer.index_end);
-        IndexCursor {
+        Items {
             segment: Arc::clone(self),
             blocks,
             block: Bytes::new(),
             within: 0,
+            item: PhantomData,
         }
     }
 
@@ -412,30 +433,33 @@ impl Segment {
     }
 }
 
-/// Entries in the order of key hashes.
-pub(crate) struct IndexCursor {
+/// The items of a segment in their order.
+pub(crate) struct Items<T> {
     segment: Arc<Segment>,
     blocks: Blocks,
     block: Bytes,
     within: usize,
+    item: PhantomData<T>,
 }
 
-impl IndexCursor {
+impl<T: Item> Items<T> {
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
-        // Asked for a block at a time; what is between is a few loads an entry.
-        if let Some(entry) = self.block.get(self.within..).and_then(<[u8]>::first_chunk) {
-            self.within += ENTRY;
-            return Ok(Some(Entry::from_bytes(entry)));
+    pub(crate) fn next(&mut self) -> Result<Option<T>> {
+        // Asked for a block at a time; what is between is a few loads an item.
+        let end = self.within + size_of::<T::Bytes>();
+        let bytes = self.block.get(self.within..end);
+        if let Some(bytes) = bytes.and_then(|bytes| T::Bytes::try_from(bytes).ok()) {
+            self.within = end;
+            return Ok(Some(T::from_bytes(&bytes)));
         }
         self.next_of_next_block()
     }
 
-    fn next_of_next_block(&mut self) -> Result<Option<Entry>> {
+    fn next_of_next_block(&mut self) -> Result<Option<T>> {
         let cut = self.within != self.block.len();
         match self.blocks.next(&self.segment.blocks)? {
             None if !cut => Ok(None),
-            Some((_, block)) if !cut && block.len() >= ENTRY => {
+            Some((_, block)) if !cut && block.len() >= size_of::<T::Bytes>() => {
                 (self.block, self.within) = (block, 0);
                 self.next()
             }
@@ -446,9 +470,9 @@ impl IndexCursor {
         }
     }
 
-    /// Returns a cursor over the same entries from the first.
+    /// Returns a cursor over the same items from the first.
     pub(crate) fn again(&self) -> Self {
-        self.segment.index()
+        self.segment.items()
     }
 }
 
@@ -539,7 +563,9 @@ impl BaseRows {
     /// Returns the current row's bytes, or none after the last.
     pub(crate) fn current(&self) -> Option<&[u8]> {
         // No row is empty, since a key has a column.
-        self.block.get(self.row.clone()).filter(|row| !row.is_empty())
+        self.block
+            .get(self.row.clone())
+            .filter(|row| !row.is_empty())
     }
 
     /// Returns where the current row is.
@@ -565,7 +591,9 @@ impl BaseRows {
             }
         }
         let length = self.block.get(within..within + 4);
-        let length = length.and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let length = length
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u32::from_le_bytes);
         let start = within + 4;
         self.row = start..start + length as usize;
         if self.current().is_none() {

@@ -30,7 +30,7 @@ pub(crate) struct ChangesRead {
     layers: Layers,
     known: Known,
     spool: Spool,
-    entries: Runs,
+    entries: Runs<Entry>,
     /// How many rows the baseline has.
     before: u64,
     memory: u64,
@@ -61,7 +61,7 @@ impl ChangesRead {
             schema,
             layers,
             known,
-            entries: Runs::new(memory / 4),
+            entries: Runs::new("entries", memory / 4),
             before,
             memory,
             read: 0,
@@ -86,7 +86,8 @@ impl ChangesRead {
                     encode_key(row, &mut self.key);
                     let place = self.spool.push(self.read, row.bytes(), baseline)?;
                     let (key, row) = (KeyHash::of(&self.key), RowHash::of(row));
-                    self.entries.push(Entry { key, row, place }, baseline, &self.schema)?;
+                    self.entries
+                        .push(Entry { key, row, place }, baseline, &self.schema)?;
                 }
             }
             if ordered.is_lost() {
@@ -144,7 +145,7 @@ impl ChangesRead {
 
     /// Ends taking in: the read was complete. Compares it with the baseline.
     pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Difference> {
-        let mut old = match self.known {
+        let old = match self.known {
             Known::Ordered(ordered) => {
                 match ordered.finish(&self.schema, &mut self.spool, baseline)? {
                     Walked::Through(old) => OldRows::missed(old),
@@ -155,11 +156,8 @@ impl ChangesRead {
             Known::Nothing(seen) => OldRows::all(&self.layers, seen)?,
         };
         let spooled = self.spool.finish(baseline)?;
-        let mut diff = Difference::new(baseline.committed()?, self.layers, spooled);
         let mut new = Unique::new(self.entries.finish()?, self.schema.duplicates())?;
         new.settled.counts.identical = self.repeated;
-        diff.merge(&mut new, &mut old)?;
-        diff.settle(&new, &self.schema)?;
-        Ok(diff)
+        Difference::new(baseline, self.layers, spooled, (new, old), self.memory / 4)
     }
 }

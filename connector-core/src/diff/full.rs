@@ -21,7 +21,8 @@ pub(crate) struct FullRead {
     base: SegmentWriter,
     /// Removes the file, unless it becomes the base.
     temporary: Temporary,
-    entries: Runs,
+    entries: Runs<Entry>,
+    memory: u64,
     rows: u64,
     /// The key of the row before, and the current one's.
     keys: (Vec<u8>, Vec<u8>),
@@ -44,7 +45,8 @@ impl FullRead {
             schema,
             temporary: Temporary::new(baseline, base.file()),
             base,
-            entries: Runs::new(memory),
+            entries: Runs::new("entries", memory),
+            memory,
             rows: 0,
             keys: (Vec::new(), Vec::new()),
             ordered: true,
@@ -77,12 +79,12 @@ impl FullRead {
     }
 
     /// Ends taking in: the read was complete.
-    pub(crate) fn finish(mut self) -> Result<NewBase> {
+    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<NewBase> {
         let mut entries = Unique::new(self.entries.finish()?, self.schema.duplicates())?;
-        entries.lost = Some(Vec::new());
+        let mut dead = Runs::new("dead", self.memory / 8);
         let mut index = self.base.into_index()?;
         let (mut rows, mut digest) = (0, Digest::default());
-        while let Some(entry) = entries.next()? {
+        while let Some(entry) = entries.next(|lost| dead.push(lost, baseline, &self.schema))? {
             rows += 1;
             digest.add_hashes(entry.key, entry.row);
             index.push(entry)?;
@@ -90,9 +92,7 @@ impl FullRead {
         entries
             .settled
             .check(&self.schema, |place| Ok(entries.count_before(place)? + 1))?;
-        let mut dead = entries.lost.take().unwrap_or_default();
-        dead.sort_unstable();
-        let segment = index.finish_base(&dead, self.ordered)?;
+        let segment = index.finish_base(dead.finish()?, self.ordered)?;
         self.temporary.keep();
         Ok(NewBase {
             segment,

@@ -1,14 +1,14 @@
 //! Merging what was read with the baseline's index, and writing what differs.
 
-use std::{cmp::Ordering, vec};
+use std::{cmp::Ordering, sync::Arc, vec};
 
 use bytes::Bytes;
 
-use super::{known::Seen, spool::SpooledRows, unique::Unique};
+use super::{known::Seen, runs::Runs, spool::SpooledRows, unique::Unique};
 use crate::{
     baseline::{
-        Baseline, Entry, Layer, Layers, Manifest, MergedIndex, Place, RowFetcher, SegmentKind,
-        SegmentRef,
+        Baseline, Entry, Item, Layer, Layers, MergedIndex, Place, RowFetcher, SegmentKind,
+        SegmentRef, part,
     },
     cycle::DuplicateCounts,
     error::Result,
@@ -84,6 +84,7 @@ impl OldRows {
 }
 
 /// One key that is new, gone, or has another row than before.
+#[derive(Clone, Copy)]
 struct Changed {
     key: KeyHash,
     row: RowHash,
@@ -92,43 +93,104 @@ struct Changed {
     old: Option<(Source, Place)>,
 }
 
-/// What differs, in the order of key hashes, and what the data set is afterwards.
+/// In the order in which changes are written: what is gone in the baseline's order, then what is
+/// new or different in the order in which it was read.
+impl Item for Changed {
+    type Order = (bool, Option<(Source, Place)>, Place);
+    type Bytes = [u8; 44];
+
+    fn order(&self) -> Self::Order {
+        let gone = self.new == Place::NONE;
+        (!gone, if gone { self.old } else { None }, self.new)
+    }
+
+    fn to_bytes(self) -> [u8; 44] {
+        let (source, old) = match self.old {
+            None => (0, Place::NONE),
+            Some((Source::Spool, place)) => (1, place),
+            Some((Source::Layer(layer), place)) => (layer + 2, place),
+        };
+        let mut bytes = [0; 44];
+        bytes[..16].copy_from_slice(&self.key.0.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.row.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.new.to_bytes());
+        bytes[32..40].copy_from_slice(&old.to_bytes());
+        bytes[40..].copy_from_slice(&u32::try_from(source).unwrap_or(u32::MAX).to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; 44]) -> Self {
+        let old = Place::from_bytes(&part(bytes, 32));
+        Self {
+            key: KeyHash(u128::from_le_bytes(part(bytes, 0))),
+            row: RowHash(u64::from_le_bytes(part(bytes, 16))),
+            new: Place::from_bytes(&part(bytes, 24)),
+            old: match u32::from_le_bytes(part(bytes, 40)) as usize {
+                0 => None,
+                1 => Some((Source::Spool, old)),
+                layer => Some((Source::Layer(layer - 2), old)),
+            },
+        }
+    }
+}
+
+/// What differs, and what the data set is afterwards.
 pub(crate) struct Difference {
-    changed: Vec<Changed>,
+    schema: Arc<Schema>,
+    changed: Runs<Changed>,
     /// Places in the base of rows that are changed or gone.
-    superseded: Vec<Place>,
+    superseded: Runs<Place>,
     pub(crate) counts: Counts,
     pub(crate) rows: u64,
     pub(crate) digest: Digest,
     pub(crate) duplicates: DuplicateCounts,
     spooled: SpooledRows,
     layers: Layers,
+    memory: u64,
 }
 
-/// How many bytes of rows as they were before are held while changes are written.
-const BEFORE_BYTES: u64 = 16 << 20;
+/// How many bytes of rows as they were before are held while changes are written, and how many of
+/// them at most.
+const BEFORE_BYTES: u64 = 8 << 20;
+const BEFORE_ROWS: usize = 1 << 16;
 
 impl Difference {
-    pub(super) fn new(manifest: &Manifest, layers: Layers, spooled: SpooledRows) -> Self {
-        Self {
-            changed: Vec::new(),
-            superseded: Vec::new(),
+    /// Compares both sides. Keeps up to `memory` bytes of what differs in memory.
+    pub(super) fn new(
+        baseline: &Baseline,
+        layers: Layers,
+        spooled: SpooledRows,
+        (mut new, mut old): (Unique, OldRows),
+        memory: u64,
+    ) -> Result<Self> {
+        let manifest = baseline.committed()?;
+        let mut diff = Self {
+            schema: Arc::clone(spooled.schema()),
+            changed: Runs::new("changed", memory / 2),
+            superseded: Runs::new("superseded", memory / 8),
             counts: Counts::default(),
             rows: manifest.rows,
             digest: manifest.digest,
             duplicates: DuplicateCounts::default(),
             spooled,
             layers,
-        }
+            memory,
+        };
+        diff.merge(&mut new, &mut old, baseline)?;
+        new.settled
+            .check(&diff.schema, |place| diff.spooled.number(place))?;
+        diff.duplicates = new.settled.counts;
+        diff.rows = diff.rows + diff.counts.inserts - diff.counts.deletes;
+        Ok(diff)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changed.is_empty()
+        self.counts == Counts::default()
     }
 
-    /// Compares both sides.
-    pub(super) fn merge(&mut self, new: &mut Unique, old: &mut OldRows) -> Result<()> {
-        let (mut after, mut before) = (new.next()?, old.next()?);
+    fn merge(&mut self, new: &mut Unique, old: &mut OldRows, baseline: &Baseline) -> Result<()> {
+        let nothing = |_| Ok(());
+        let (mut after, mut before) = (new.next(nothing)?, old.next()?);
         loop {
             let order = match (&after, &before) {
                 (None, None) => return Ok(()),
@@ -144,15 +206,19 @@ impl Difference {
                         after.row != before.entry.row
                     };
                     if replaces {
-                        self.update(after, before);
+                        self.changed(Some(after), Some(before), baseline)?;
                     }
                 }
-                (Some(after), _) if order == Ordering::Less => self.insert(after),
-                (_, Some(before)) if !before.seen => self.delete(before),
+                (Some(after), _) if order == Ordering::Less => {
+                    self.changed(Some(after), None, baseline)?;
+                }
+                (_, Some(before)) if !before.seen => {
+                    self.changed(None, Some(before), baseline)?;
+                }
                 _ => {}
             }
             if order != Ordering::Greater {
-                after = new.next()?;
+                after = new.next(nothing)?;
             }
             if order != Ordering::Less {
                 before = old.next()?;
@@ -160,117 +226,107 @@ impl Difference {
         }
     }
 
-    /// Ends the comparison; fails when duplicates were refused.
-    pub(super) fn settle(&mut self, new: &Unique, schema: &Schema) -> Result<()> {
-        new.settled
-            .check(schema, |place| self.spooled.number(place))?;
-        self.duplicates = new.settled.counts;
-        self.rows = self.rows + self.counts.inserts - self.counts.deletes;
-        self.superseded.sort_unstable();
-        Ok(())
+    /// Notes one key whose row was `old` and is `new`.
+    fn changed(
+        &mut self,
+        new: Option<&Entry>,
+        old: Option<&Old>,
+        baseline: &Baseline,
+    ) -> Result<()> {
+        let count = match (new, old) {
+            (Some(_), Some(_)) => &mut self.counts.updates,
+            (Some(_), None) => &mut self.counts.inserts,
+            _ => &mut self.counts.deletes,
+        };
+        *count += 1;
+        if let Some(old) = old {
+            self.digest.remove_hashes(old.entry.key, old.entry.row);
+            if let Some(place) = old.base {
+                self.superseded.push(place, baseline, &self.schema)?;
+            }
+        }
+        if let Some(new) = new {
+            self.digest.add_hashes(new.key, new.row);
+        }
+        let Some(entry) = new.or(old.map(|old| &old.entry)) else {
+            return Ok(());
+        };
+        let changed = Changed {
+            key: entry.key,
+            row: entry.row,
+            new: new.map_or(Place::NONE, |new| new.place),
+            old: old.map(|old| (old.source, old.entry.place)),
+        };
+        self.changed.push(changed, baseline, &self.schema)
     }
 
-    fn insert(&mut self, new: &Entry) {
-        self.counts.inserts += 1;
-        self.digest.add_hashes(new.key, new.row);
-        self.changed.push(Changed {
-            key: new.key,
-            row: new.row,
-            new: new.place,
-            old: None,
-        });
-    }
-
-    fn update(&mut self, new: &Entry, old: &Old) {
-        self.counts.updates += 1;
-        self.digest.add_hashes(new.key, new.row);
-        self.leave(new.row, new.place, old);
-    }
-
-    fn delete(&mut self, old: &Old) {
-        self.counts.deletes += 1;
-        self.leave(old.entry.row, Place::NONE, old);
-    }
-
-    fn leave(&mut self, row: RowHash, new: Place, old: &Old) {
-        self.digest.remove_hashes(old.entry.key, old.entry.row);
-        self.superseded.extend(old.base);
-        self.changed.push(Changed {
-            key: old.entry.key,
-            row,
-            new,
-            old: Some((old.source, old.entry.place)),
-        });
-    }
-
-    /// Writes the changes segment: what is gone in the baseline's order, then what is new or
-    /// different in the order in which it was read.
+    /// Writes the changes segment.
     ///
     /// The rows as they were before are fetched some thousands at a time, in the order in which
     /// they stand in the baseline: one by one in the order of arrival, nearly every one of them
     /// would cost the check and the unpacking of a block of its own.
-    pub(crate) fn write(&mut self, baseline: &Baseline, schema: &Schema) -> Result<SegmentRef> {
+    pub(crate) fn write(mut self, baseline: &Baseline) -> Result<SegmentRef> {
         let manifest = baseline.committed()?;
-        let row_bytes = manifest.base.bytes / manifest.rows.max(1);
-        let mut writer = baseline.create(SegmentKind::Changes, "changes", schema)?;
-        let mut order: Vec<usize> = (0..self.changed.len()).collect();
-        order.sort_unstable_by_key(|i| {
-            let changed = &self.changed[*i];
-            let gone = changed.new == Place::NONE;
-            (!gone, if gone { changed.old } else { None }, changed.new)
-        });
-        let window = usize::try_from(BEFORE_BYTES / row_bytes.max(1))
-            .unwrap_or(1)
-            .clamp(1, 1 << 16);
-        let mut fetchers = self.layers.fetchers();
-        let mut places = vec![Place::NONE; self.changed.len()];
-        for window in order.chunks(window) {
-            let before = self.fetch_before(window, &mut fetchers)?;
-            for (i, before) in window.iter().zip(before) {
-                let new = self.changed[*i].new;
-                places[*i] = match before {
-                    Some(before) if new == Place::NONE => {
+        let row_bytes = (manifest.base.bytes / manifest.rows.max(1)).max(1);
+        let together = usize::try_from(BEFORE_BYTES / row_bytes).unwrap_or(BEFORE_ROWS);
+        let mut writer = baseline.create(SegmentKind::Changes, "changes", &self.schema)?;
+        let mut entries = Runs::new("index", self.memory / 4);
+        let mut changed = self.changed.finish()?;
+        let mut befores = Befores {
+            spooled: &mut self.spooled,
+            fetchers: self.layers.fetchers(),
+        };
+        loop {
+            let some = (&mut changed).take(together.clamp(1, BEFORE_ROWS));
+            let some = some.collect::<Result<Vec<Changed>>>()?;
+            if some.is_empty() {
+                break;
+            }
+            for (changed, before) in some.iter().zip(befores.of(&some)?) {
+                let place = match before {
+                    Some(before) if changed.new == Place::NONE => {
                         writer.delete(&before)?;
                         Place::NONE
                     }
-                    Some(before) => writer.update(&self.spooled.fetch(new)?, &before)?,
-                    None => writer.insert(&self.spooled.fetch(new)?)?,
+                    Some(before) => writer.update(&befores.spooled.fetch(changed.new)?, &before)?,
+                    None => writer.insert(&befores.spooled.fetch(changed.new)?)?,
                 };
+                let entry = Entry {
+                    key: changed.key,
+                    row: changed.row,
+                    place,
+                };
+                entries.push(entry, baseline, &self.schema)?;
             }
         }
         let mut index = writer.into_index()?;
-        for (changed, place) in self.changed.iter().zip(places) {
-            index.push(Entry {
-                key: changed.key,
-                row: changed.row,
-                place,
-            })?;
+        for entry in entries.finish()? {
+            index.push(entry?)?;
         }
-        index.finish_changes(&self.superseded)
+        index.finish_changes(self.superseded.finish()?)
     }
+}
 
-    /// Returns the rows as they were before, in the order of `window`.
-    fn fetch_before(
-        &mut self,
-        window: &[usize],
-        fetchers: &mut [RowFetcher],
-    ) -> Result<Vec<Option<Bytes>>> {
-        let mut wanted: Vec<(Source, Place, usize)> = window
-            .iter()
-            .enumerate()
-            .filter_map(|(at, i)| {
-                self.changed[*i]
-                    .old
-                    .map(|(source, place)| (source, place, at))
-            })
+/// Rows as they were.
+struct Befores<'a> {
+    spooled: &'a mut SpooledRows,
+    fetchers: Vec<RowFetcher>,
+}
+
+impl Befores<'_> {
+    /// Returns the row of each change as it was before.
+    fn of(&mut self, changed: &[Changed]) -> Result<Vec<Option<Bytes>>> {
+        let old = changed.iter().enumerate();
+        let mut wanted: Vec<(Source, Place, usize)> = old
+            .filter_map(|(at, changed)| changed.old.map(|(source, place)| (source, place, at)))
             .collect();
         wanted.sort_unstable();
-        let mut rows = vec![None; window.len()];
+        let mut rows = vec![None; changed.len()];
         for (source, place, at) in wanted {
             rows[at] = Some(match source {
                 Source::Spool => self.spooled.fetch(place)?,
                 // Copied, or a row would keep its whole block.
-                Source::Layer(layer) => Bytes::copy_from_slice(&fetchers[layer].row(place)?),
+                Source::Layer(layer) => Bytes::copy_from_slice(&self.fetchers[layer].row(place)?),
             });
         }
         Ok(rows)

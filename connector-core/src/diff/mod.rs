@@ -5,6 +5,7 @@
 //! place) is what gets sorted and merged with the baseline's index. Rows are fetched again only
 //! for the keys that changed.
 
+mod by_key;
 mod changes;
 mod full;
 mod known;
@@ -15,9 +16,10 @@ mod spool;
 mod table;
 mod unique;
 
+pub(crate) use by_key::{ByKey, KeyOrder};
 pub(crate) use changes::ChangesRead;
 pub(crate) use full::{FullRead, NewBase};
 pub(crate) use merge::Difference;
-pub(crate) use runs::Runs;
+pub(crate) use runs::{Runs, Temporary};
 
 use known::Known;

@@ -10,7 +10,7 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    baseline::{Baseline, BaseRows, Entry, Layer, Layers, Place},
+    baseline::{BaseRows, Baseline, Entry, Layer, Layers, Place},
     error::Result,
     row::{KeyHash, RowHash, RowRef, encode_key},
     schema::Schema,
@@ -182,7 +182,9 @@ impl Ordered {
             return Is::New;
         }
         let key = KeyHash::of(&self.key);
-        let found = self.overlay.binary_search_by_key(&key, |(entry, _)| entry.key);
+        let found = self
+            .overlay
+            .binary_search_by_key(&key, |(entry, _)| entry.key);
         match found {
             Ok(at) => {
                 let entry = self.overlay[at].0;

@@ -99,10 +99,17 @@ pub(super) struct SpooledRows {
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Unexpected, "a spooled row is not where it was put")
+    Error::new(
+        ErrorKind::Unexpected,
+        "a spooled row is not where it was put",
+    )
 }
 
 impl SpooledRows {
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
     /// Returns a row's bytes.
     pub(super) fn fetch(&mut self, place: Place) -> Result<Bytes> {
         if place.block() & IN_FILE != 0 {

@@ -90,7 +90,10 @@ impl Table {
     /// Asks for a row, and remembers that it was read.
     pub(super) fn ask(&mut self, key: KeyHash, row: RowHash) -> Is {
         let bucket = bucket(key, self.shift);
-        let (start, end) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);
+        let (start, end) = (
+            self.starts[bucket] as usize,
+            self.starts[bucket + 1] as usize,
+        );
         let mark = mark(key, row);
         match self.marks[start..end].iter().position(|m| *m == mark) {
             None => Is::New,
@@ -118,7 +121,9 @@ impl Bits {
     }
 
     pub(super) fn has(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+        self.0
+            .get(at / 64)
+            .is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
     /// Sets a bit and tells whether it was not set before.

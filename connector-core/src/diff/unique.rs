@@ -13,11 +13,9 @@ const NAMED: usize = 10;
 
 /// Entries in the order of key hashes, one for each key.
 pub(super) struct Unique {
-    entries: Sorted,
+    entries: Sorted<Entry>,
     ahead: Option<Entry>,
     pub(super) settled: Settled,
-    /// Places of rows that lost to another row of their key, when they are asked for.
-    pub(super) lost: Option<Vec<Place>>,
 }
 
 /// What became of duplicates.
@@ -98,17 +96,20 @@ impl Settled {
 }
 
 impl Unique {
-    pub(super) fn new(mut entries: Sorted, policy: Duplicates) -> Result<Self> {
+    pub(super) fn new(mut entries: Sorted<Entry>, policy: Duplicates) -> Result<Self> {
         Ok(Self {
             ahead: entries.next()?,
             entries,
             settled: Settled::new(policy),
-            lost: None,
         })
     }
 
-    /// Returns the next key's entry, or none after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    /// Returns the next key's entry, or none after the last. `lost` is told the place of every row
+    /// that lost to another of that key.
+    pub(super) fn next(
+        &mut self,
+        mut lost: impl FnMut(Place) -> Result<()>,
+    ) -> Result<Option<Entry>> {
         let Some(mut kept) = self.ahead else {
             return Ok(None);
         };
@@ -117,13 +118,11 @@ impl Unique {
             let Some(other) = self.ahead.filter(|other| other.key == kept.key) else {
                 return Ok(Some(kept));
             };
-            let mut lost = other;
+            let mut loser = other;
             if self.settled.replaces(&other, &kept, Some(kept.place)) {
-                lost = std::mem::replace(&mut kept, other);
+                loser = std::mem::replace(&mut kept, other);
             }
-            if let Some(places) = &mut self.lost {
-                places.push(lost.place);
-            }
+            lost(loser.place)?;
         }
     }
 
