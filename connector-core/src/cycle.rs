@@ -2,11 +2,12 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
 use tracing::{error, info, warn};
 
 use crate::{
     baseline::{Baseline, Held, HeldCycle, SegmentKind, Store, blocking},
+    budget::Share,
     commit::{apply, changes, full},
     connector::Connector,
     dataset::{Dataset, DatasetExt},
@@ -25,9 +26,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CycleOptions {
-    /// Bytes of rows kept in memory while a data set is compared; the rest goes to a file in the
-    /// state folder. Default: 256 MiB.
+    /// Bytes that all data sets of the store together keep in memory while they are compared; the
+    /// rest goes to files in the state folder. What a read has in flight comes on top: some MiB a
+    /// data set. Default: 256 MiB.
     pub memory: u64,
+    /// How many data sets [`Cycle::run`] syncs at once. Default: 2.
+    pub concurrency: usize,
     /// When a cycle is held for a person. Default: see [`DeleteGuard`].
     pub guard: DeleteGuard,
     /// How many cycles of changes are kept as history once they are delivered and folded.
@@ -41,6 +45,7 @@ impl Default for CycleOptions {
     fn default() -> Self {
         Self {
             memory: 256 << 20,
+            concurrency: 2,
             guard: DeleteGuard::default(),
             history: 30,
             clean: false,
@@ -196,18 +201,20 @@ impl Cycle {
         self
     }
 
-    /// Runs a cycle over every data set that the connector offers, one after the other. One that
-    /// fails does not stop the others; see its report.
+    /// Runs a cycle over every data set that the connector offers, as many at once as
+    /// [`CycleOptions::concurrency`] says. One that fails does not stop the others; see its report.
     ///
     /// # Errors
     ///
     /// Those of [`Connector::datasets`].
     pub async fn run(&self, connector: &dyn Connector) -> Result<Vec<DatasetReport>> {
-        let mut reports = Vec::new();
-        for dataset in connector.datasets().await? {
-            reports.push(self.run_dataset(&connector.info().name, &*dataset).await);
-        }
-        Ok(reports)
+        let datasets = connector.datasets().await?;
+        let name = &connector.info().name;
+        let cycles = datasets
+            .iter()
+            .map(|dataset| self.run_dataset(name, &**dataset));
+        let reports = stream::iter(cycles).buffered(self.options.concurrency.max(1));
+        Ok(reports.collect().await)
     }
 
     /// Runs a cycle over one data set of the connector of that name.
@@ -325,12 +332,13 @@ impl<'a> Pass<'a> {
         // Who asks for a clean sync wants a key that was found to be found anew.
         let pinned = known.as_ref().filter(|_| !options.clean);
         let schema = dataset.schema(pinned).await?;
+        let share = self.share(&baseline).await;
         let load = match &known {
             None => Load::First,
             Some(_) if options.clean => Load::Clean,
             Some(known) if known.same_rows(&schema) => Load::Changes,
             Some(known) if known.extends_to(&schema) => {
-                let (schema, memory) = (Arc::clone(&schema), options.memory);
+                let (schema, memory) = (Arc::clone(&schema), share.bytes());
                 baseline = blocking(move || fold::recode(baseline, &schema, memory)).await?;
                 Load::Changes
             }
@@ -342,7 +350,8 @@ impl<'a> Pass<'a> {
                 self.id.dataset()
             );
         }
-        let (mut baseline, taken) = self.read(dataset, baseline, &schema, load).await?;
+        let reading = self.read(dataset, baseline, &schema, load, share.bytes());
+        let (mut baseline, taken) = reading.await?;
         self.rows = taken.rows();
 
         // Who asks for a clean sync has seen what is there.
@@ -354,6 +363,8 @@ impl<'a> Pass<'a> {
             Ok((baseline, settled, duplicates))
         })
         .await?;
+        // Sinks may be slow, and need none of it.
+        drop(share);
         self.log_duplicates();
         if let Some(held) = settled {
             return Ok(Outcome::Held(held));
@@ -419,14 +430,26 @@ impl<'a> Pass<'a> {
         let CycleOptions {
             history, memory, ..
         } = self.cycle.options;
+        if fold::is_due(baseline.committed()?, memory) {
+            let share = self.share(&baseline).await;
+            let memory = share.bytes();
+            baseline = blocking(move || fold::fold(baseline, memory)).await?;
+        }
         let sinks: Vec<String> = self
             .cycle
             .sinks
             .iter()
             .map(|sink| sink.name().to_owned())
             .collect();
-        blocking(move || fold::fold_when_due(baseline, history, memory, &sinks)).await?;
+        blocking(move || fold::let_go(baseline, history, &sinks)).await?;
         Ok(Outcome::Synced(self.delivery.sent()))
+    }
+
+    /// Waits for memory to work in: as much as the data set takes, when there is so much.
+    async fn share(&self, baseline: &Baseline) -> Share {
+        let total = self.cycle.options.memory;
+        let wanted = baseline.manifest().map_or(total / 2, |m| m.base.bytes);
+        self.cycle.store.budget().share(total, wanted).await
     }
 
     /// Reads the data set whole. What comes back is complete.
@@ -436,10 +459,11 @@ impl<'a> Pass<'a> {
         baseline: Baseline,
         schema: &Arc<Schema>,
         load: Load,
+        memory: u64,
     ) -> Result<(Baseline, Taken)> {
         let progress = self.cycle.progress.clone().unwrap_or_default();
         let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
-        let (columns, memory) = (Arc::clone(schema), self.cycle.options.memory);
+        let columns = Arc::clone(schema);
         let taken = tokio::task::spawn_blocking(move || {
             let taken = match load {
                 Load::Changes => Taken::Changes(ChangesRead::new(&baseline, columns, memory)?),

@@ -20,17 +20,12 @@ const AT_LEAST: u64 = 64 << 10;
 /// What a change since the base takes in memory while it is compared or folded, at least.
 const IN_MEMORY: u64 = 64;
 
-/// Folds when the changes have grown past their share, or past what memory holds of them, and lets
-/// go of old history.
-pub(crate) fn fold_when_due(
-    mut baseline: Baseline,
-    history: u32,
-    memory: u64,
-    sinks: &[String],
-) -> Result<()> {
-    let Some(manifest) = baseline.manifest() else {
-        return Ok(());
-    };
+/// Tells whether the changes have grown past their share, or past what `memory` holds of them.
+pub(crate) fn is_due(manifest: &Manifest, memory: u64) -> bool {
+    // A held cycle's changes are those since this base.
+    if manifest.held.is_some() {
+        return false;
+    }
     let (mut bytes, mut records) = (0, 0);
     for change in manifest.live_changes() {
         let Counts {
@@ -44,13 +39,22 @@ pub(crate) fn fold_when_due(
     }
     let grown = bytes > AT_LEAST.max(manifest.base.bytes / SHARE);
     let crowded = records * IN_MEMORY > memory / 2 && bytes > AT_LEAST;
+    grown || crowded
+}
+
+/// Takes the changes into a new base. The cycle is delivered by now: a crash here costs nothing.
+pub(crate) fn fold(mut baseline: Baseline, memory: u64) -> Result<Baseline> {
+    let mut next = baseline.committed()?.clone();
+    (next.base, _) = rewrite(&baseline, None, memory)?;
+    next.base_cycle = next.cycle.number();
+    baseline.commit(next)?;
+    Ok(baseline)
+}
+
+/// Lets go of old history.
+pub(crate) fn let_go(mut baseline: Baseline, history: u32, sinks: &[String]) -> Result<()> {
+    let manifest = baseline.committed()?;
     let mut next = manifest.clone();
-    // A held cycle's changes are those since this base.
-    if manifest.held.is_none() && (grown || crowded) {
-        let (base, _) = rewrite(&baseline, None, memory)?;
-        next.base = base;
-        next.base_cycle = next.cycle.number();
-    }
     trim_history(&mut next, history, sinks);
     if next != *manifest {
         baseline.commit(next)?;

@@ -3,6 +3,7 @@
 //! A [`Connector`] owns [`Dataset`]s; each writes all its rows into a [`SnapshotWriter`].
 
 mod baseline;
+mod budget;
 mod clock;
 mod commit;
 mod connector;

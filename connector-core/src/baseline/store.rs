@@ -16,6 +16,7 @@ use super::{
     storage::{FileStorage, Storage},
 };
 use crate::{
+    budget::Budget,
     clock::{Clock, SystemClock},
     error::{Error, ErrorKind, Result},
     event::{ChangeEvent, Counts, CycleId, DatasetId, Digest},
@@ -35,6 +36,7 @@ struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     claims: Mutex<HashMap<DatasetId, Arc<tokio::sync::Mutex<()>>>>,
+    budget: Arc<Budget>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -87,6 +89,7 @@ impl Store {
                 storage,
                 clock,
                 claims: Mutex::default(),
+                budget: Arc::default(),
                 _lock: lock,
             })))
         })
@@ -95,6 +98,11 @@ impl Store {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    /// The memory that all cycles over this store share.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
     }
 
     /// Opens a data set's state for a cycle; another one of the same data set waits for its turn.
