@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracing::info;
 
 use crate::{
-    baseline::{Baseline, CycleChanges, Held, HeldCycle, Manifest, SegmentRef},
+    baseline::{Baseline, CycleChanges, Held, HeldCycle, Manifest, Retain, SegmentRef},
     cycle::DeleteGuard,
     diff::{Difference, NewBase},
     error::Result,
@@ -69,6 +69,7 @@ fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
         cycle: CycleId::new(1, now, true),
         synced: now,
         base: load.segment,
+        retained: Retain::Rows,
         base_cycle: 1,
         full_cycle: 1,
         changes: Vec::new(),
@@ -82,6 +83,7 @@ pub(crate) fn changes(
     baseline: &mut Baseline,
     diff: Difference,
     schema: &Schema,
+    retain: Retain,
     guard: Option<DeleteGuard>,
     now: Timestamp,
 ) -> Result<Option<Held>> {
@@ -102,7 +104,7 @@ pub(crate) fn changes(
         ..diff.counts
     };
     let (rows, digest) = (diff.rows, diff.digest);
-    let segment: SegmentRef = diff.write(baseline)?;
+    let segment: SegmentRef = diff.write(baseline, retain)?;
     let held = HeldCycle {
         segment,
         full: false,
@@ -146,6 +148,7 @@ pub(crate) fn apply(manifest: &mut Manifest, held: HeldCycle, now: Timestamp) {
     let cycle = CycleId::new(number, now, full);
     if full {
         manifest.base = segment;
+        manifest.retained = Retain::Rows;
         manifest.base_cycle = number;
         manifest.full_cycle = number;
         manifest.changes.clear();

@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, stream};
 use tracing::{error, info, warn};
 
 use crate::{
-    baseline::{Baseline, Held, HeldCycle, SegmentKind, Store, blocking},
+    baseline::{Baseline, Held, HeldCycle, Retain, SegmentKind, Store, blocking},
     budget::Share,
     commit::{apply, changes, full},
     connector::Connector,
@@ -37,6 +37,8 @@ pub struct CycleOptions {
     /// How many cycles of changes are kept as history once they are delivered and folded.
     /// Default: 30.
     pub history: u32,
+    /// What the store keeps of rows. Default: the rows.
+    pub retain: Retain,
     /// Drop what was synced before, and load in full; also heals a damaged baseline. Default: no.
     pub clean: bool,
 }
@@ -48,6 +50,7 @@ impl Default for CycleOptions {
             concurrency: 2,
             guard: DeleteGuard::default(),
             history: 30,
+            retain: Retain::default(),
             clean: false,
         }
     }
@@ -301,6 +304,8 @@ enum Load {
     Clean,
     /// A base: the key or a type is another, or a column is gone.
     Reshaped,
+    /// A base: rows are needed of which only digests were kept.
+    Refill,
     /// The changes since the baseline.
     Changes,
 }
@@ -319,8 +324,14 @@ impl<'a> Pass<'a> {
     async fn run(&mut self, dataset: &dyn Dataset) -> Result<Outcome> {
         let options = &self.cycle.options;
         let mut baseline = self.cycle.store.baseline(self.id, options.clean).await?;
+        let retained = baseline.manifest().map(|manifest| manifest.retained);
+        let mut refill = retained == Some(Retain::Digests) && options.retain.is_rows();
         if !options.clean && baseline.manifest().is_some() {
             baseline = self.delivery.deliver(baseline).await?;
+            if self.delivery.needs_rows(&baseline)? {
+                self.delivery.ask_again();
+                refill = true;
+            }
             if self.delivery.all_failed() {
                 // Nothing that is read now could be sent.
                 return Ok(Outcome::Synced(Counts::default()));
@@ -336,19 +347,22 @@ impl<'a> Pass<'a> {
         let load = match &known {
             None => Load::First,
             Some(_) if options.clean => Load::Clean,
+            Some(_) if refill => Load::Refill,
             Some(known) if known.same_rows(&schema) => Load::Changes,
-            Some(known) if known.extends_to(&schema) => {
+            Some(known) if retained != Some(Retain::Digests) && known.extends_to(&schema) => {
                 let (schema, memory) = (Arc::clone(&schema), share.bytes());
                 baseline = blocking(move || fold::recode(baseline, &schema, memory)).await?;
                 Load::Changes
             }
             Some(_) => Load::Reshaped,
         };
-        if load == Load::Reshaped {
-            info!(
-                "data set {} is loaded in full: its key or columns changed",
-                self.id.dataset()
-            );
+        let why = match load {
+            Load::Reshaped => Some("its key or columns changed"),
+            Load::Refill => Some("its rows are needed, of which digests were kept"),
+            Load::First | Load::Clean | Load::Changes => None,
+        };
+        if let Some(why) = why {
+            info!("data set {} is loaded in full: {why}", self.id.dataset());
         }
         let reading = self.read(dataset, baseline, &schema, load, share.bytes());
         let (mut baseline, taken) = reading.await?;
@@ -356,10 +370,11 @@ impl<'a> Pass<'a> {
 
         // Who asks for a clean sync has seen what is there.
         let guard = Some(options.guard).filter(|_| load != Load::Clean);
-        let now = self.cycle.store.clock().now();
+        let (retain, now) = (options.retain, self.cycle.store.clock().now());
         let settled;
         (baseline, settled, self.duplicates) = blocking(move || {
-            let (settled, duplicates) = taken.settle(&mut baseline, &schema, guard, now)?;
+            let to = (&*schema, retain);
+            let (settled, duplicates) = taken.settle(&mut baseline, to, guard, now)?;
             Ok((baseline, settled, duplicates))
         })
         .await?;
@@ -428,19 +443,25 @@ impl<'a> Pass<'a> {
     async fn deliver_and_fold(&mut self, mut baseline: Baseline) -> Result<Outcome> {
         baseline = self.delivery.deliver(baseline).await?;
         let CycleOptions {
-            history, memory, ..
+            history,
+            memory,
+            retain,
+            ..
         } = self.cycle.options;
-        if fold::is_due(baseline.committed()?, memory) {
+        let sinks = self.cycle.sinks.iter();
+        let sinks: Vec<String> = sinks.map(|sink| sink.name().to_owned()).collect();
+        let manifest = baseline.committed()?;
+        // Rows are kept until every sink has them.
+        let keep = if fold::is_delivered(manifest, &sinks) {
+            retain.max(manifest.retained)
+        } else {
+            manifest.retained
+        };
+        if keep != manifest.retained || fold::is_due(manifest, memory) {
             let share = self.share(&baseline).await;
             let memory = share.bytes();
-            baseline = blocking(move || fold::fold(baseline, memory)).await?;
+            baseline = blocking(move || fold::fold(baseline, keep, memory)).await?;
         }
-        let sinks: Vec<String> = self
-            .cycle
-            .sinks
-            .iter()
-            .map(|sink| sink.name().to_owned())
-            .collect();
         blocking(move || fold::let_go(baseline, history, &sinks)).await?;
         Ok(Outcome::Synced(self.delivery.sent()))
     }
@@ -570,7 +591,7 @@ impl Taken {
     fn settle(
         self,
         baseline: &mut Baseline,
-        schema: &Schema,
+        (schema, retain): (&Schema, Retain),
         guard: Option<DeleteGuard>,
         now: Timestamp,
     ) -> Result<(Option<Held>, DuplicateCounts)> {
@@ -583,7 +604,10 @@ impl Taken {
             Self::Changes(read) => {
                 let diff = read.finish(baseline)?;
                 let duplicates = diff.duplicates;
-                Ok((changes(baseline, diff, schema, guard, now)?, duplicates))
+                Ok((
+                    changes(baseline, diff, schema, retain, guard, now)?,
+                    duplicates,
+                ))
             }
         }
     }

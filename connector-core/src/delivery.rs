@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracing::{info, warn};
 
 use crate::{
-    baseline::{Baseline, blocking},
+    baseline::{Baseline, Retain, blocking},
     error::{Error, ErrorKind, Result},
     event::Counts,
     outbox::Outbox,
@@ -40,6 +40,26 @@ impl<'a> Delivery<'a> {
     /// Tells whether there are sinks and all of them failed.
     pub(crate) fn all_failed(&self) -> bool {
         !self.sinks.is_empty() && self.errors.len() == self.sinks.len()
+    }
+
+    /// Tells whether a sink needs rows of which only digests are kept: then the data set is loaded
+    /// in full.
+    pub(crate) fn needs_rows(&self, baseline: &Baseline) -> Result<bool> {
+        if baseline.committed()?.retained.is_rows() {
+            return Ok(false);
+        }
+        for sink in self.sinks {
+            if matches!(backlog(baseline, sink.name())?, Backlog::Full) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks sinks again that failed for want of rows.
+    pub(crate) fn ask_again(&mut self) {
+        self.errors
+            .retain(|(_, error)| error.kind() != ErrorKind::Incomplete);
     }
 
     pub(crate) fn none_failed(&self) -> bool {
@@ -97,6 +117,9 @@ impl<'a> Delivery<'a> {
             } else {
                 backlog(&baseline, sink.name())?
             };
+            if let (Backlog::Full, Retain::Digests) = (&backlog, baseline.committed()?.retained) {
+                return drop_position(baseline, sink.name()).await;
+            }
             let outbox;
             (baseline, outbox) = blocking(move || {
                 let manifest = baseline.committed()?;
@@ -143,6 +166,22 @@ impl<'a> Delivery<'a> {
             }
         }
     }
+}
+
+/// Leaves a sink for the next cycle: it needs rows that are not kept.
+async fn drop_position(mut baseline: Baseline, sink: &str) -> Result<(Baseline, Result<()>)> {
+    let name = sink.to_owned();
+    let baseline = blocking(move || {
+        let mut manifest = baseline.committed()?.clone();
+        if manifest.sinks.remove(&name).is_some() {
+            baseline.commit(manifest)?;
+        }
+        Ok(baseline)
+    })
+    .await?;
+    let message = "the sink needs the whole data set, of which the store keeps digests; the next \
+                   cycle loads it in full";
+    Ok((baseline, Err(Error::new(ErrorKind::Incomplete, message))))
 }
 
 fn backlog(baseline: &Baseline, sink: &str) -> Result<Backlog> {

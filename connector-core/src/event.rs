@@ -257,14 +257,14 @@ pub enum Change {
     },
     /// A record whose key stayed and whose other columns did not.
     Update {
-        /// The record as it was.
+        /// The record as it was, or its [digest](Row::is_digest).
         before: Row,
         /// The record as it is now.
         after: Row,
     },
     /// A record that is no longer there.
     Delete {
-        /// The record as it was.
+        /// The record as it was, or its [digest](Row::is_digest).
         before: Row,
     },
     /// The end of a cycle: the receiver's copy is whole and must match.
@@ -290,10 +290,10 @@ impl Change {
     }
 
     /// Returns the names of the columns that an update changed, in the schema's order; of none
-    /// for the other kinds.
+    /// for the other kinds, and where only a digest of the record as it was is left.
     pub fn changed(&self) -> Vec<&str> {
         match self {
-            Self::Update { before, after } => after
+            Self::Update { before, after } if !before.is_digest() => after
                 .changed(before)
                 .into_iter()
                 .map(|column| after.schema().columns()[column].name())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    baseline::{Baseline, Entry, LiveRows, Manifest, SegmentKind, SegmentRef},
+    baseline::{Baseline, Digester, Entry, LiveRows, Manifest, Retain, SegmentKind, SegmentRef},
     diff::{ByKey, KeyOrder, Runs, Temporary},
     error::Result,
     event::{Counts, Digest},
@@ -42,10 +42,17 @@ pub(crate) fn is_due(manifest: &Manifest, memory: u64) -> bool {
     grown || crowded
 }
 
+/// Tells whether the rows of a full load can be dropped for their digests: every sink has them.
+pub(crate) fn is_delivered(manifest: &Manifest, sinks: &[String]) -> bool {
+    let confirmed = |sink: &String| manifest.sinks.get(sink) == Some(&manifest.cycle.number());
+    manifest.held.is_none() && sinks.iter().all(confirmed)
+}
+
 /// Takes the changes into a new base. The cycle is delivered by now: a crash here costs nothing.
-pub(crate) fn fold(mut baseline: Baseline, memory: u64) -> Result<Baseline> {
+pub(crate) fn fold(mut baseline: Baseline, retain: Retain, memory: u64) -> Result<Baseline> {
     let mut next = baseline.committed()?.clone();
-    (next.base, _) = rewrite(&baseline, None, memory)?;
+    (next.base, _) = rewrite(&baseline, None, retain, memory)?;
+    next.retained = retain;
     next.base_cycle = next.cycle.number();
     baseline.commit(next)?;
     Ok(baseline)
@@ -70,7 +77,7 @@ pub(crate) fn recode(
     memory: u64,
 ) -> Result<Baseline> {
     let mut next = baseline.committed()?.clone();
-    (next.base, next.digest) = rewrite(&baseline, Some(schema), memory)?;
+    (next.base, next.digest) = rewrite(&baseline, Some(schema), Retain::Rows, memory)?;
     next.base_cycle = next.cycle.number();
     next.schema = (**schema).clone();
     // A held cycle was compared with the old columns.
@@ -109,11 +116,18 @@ fn trim_history(manifest: &mut Manifest, history: u32, sinks: &[String]) {
 fn rewrite(
     baseline: &Baseline,
     schema: Option<&Arc<Schema>>,
+    retain: Retain,
     memory: u64,
 ) -> Result<(SegmentRef, Digest)> {
     let manifest = baseline.committed()?;
     let columns = schema.map_or(&manifest.schema, |schema| schema);
-    let mut writer = baseline.create(SegmentKind::Base, "base", columns)?;
+    let (mut writer, mut digester) = match retain {
+        Retain::Rows => (baseline.create(SegmentKind::Base, "base", columns)?, None),
+        Retain::Digests => (
+            baseline.create(SegmentKind::Digests, "base", &columns.digests())?,
+            Some(Digester::new(columns)),
+        ),
+    };
     let mut file = Temporary::new(baseline, writer.file());
     let layers = baseline.layers()?;
     let ordered = layers.base().is_ordered();
@@ -135,9 +149,15 @@ fn rewrite(
         };
         key.clear();
         encode_key(row.as_ref(), &mut key);
-        let (key, hash) = (KeyHash::of(&key), RowHash::of(row.as_ref()));
+        let key = KeyHash::of(&key);
+        let hash = RowHash::of(row.as_ref());
         digest.add_hashes(key, hash);
-        let place = writer.row(row.bytes())?;
+        let place = match &mut digester {
+            Some(digester) if !row.is_digest() => {
+                writer.row(digester.digest(row.as_ref(), hash).bytes())?
+            }
+            _ => writer.row(row.bytes())?,
+        };
         let entry = Entry {
             key,
             row: hash,

@@ -29,7 +29,7 @@ mod time;
 mod value;
 
 pub use baseline::{
-    Changes, DatasetStatus, FileStorage, Held, ReadFile, Rows, Storage, Store, WriteFile,
+    Changes, DatasetStatus, FileStorage, Held, ReadFile, Retain, Rows, Storage, Store, WriteFile,
 };
 pub use clock::{Clock, SystemClock};
 pub use connector::{Availability, CheckReport, Connector, ConnectorInfo, DatasetCheck};

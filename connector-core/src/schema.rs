@@ -383,6 +383,9 @@ pub enum Duplicates {
     KeepGreatest,
 }
 
+/// The column of a row's hash. No source has a column of that name.
+pub(crate) const DIGEST: &str = "\0digest";
+
 /// Where a column's cell stands in a row's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -398,6 +401,7 @@ pub struct Schema {
     slots: Vec<Slot>,
     compared: usize,
     plain_text: bool,
+    digests: bool,
     duplicates: Duplicates,
 }
 
@@ -456,12 +460,14 @@ impl Schema {
             .collect();
         let key = (0..columns.len()).filter(|i| columns[*i].key).collect();
         let plain_text = columns.iter().all(|c| c.ty == Type::Text && !c.volatile);
+        let digests = columns.last().is_some_and(|column| &*column.name == DIGEST);
         Self {
             columns,
             key,
             slots,
             compared,
             plain_text,
+            digests,
             duplicates: Duplicates::default(),
         }
     }
@@ -511,9 +517,21 @@ impl Schema {
         (self.compared, self.columns.len() - self.compared)
     }
 
+    /// Tells whether its rows are digests.
+    pub(crate) fn is_digests(&self) -> bool {
+        self.digests
+    }
+
     /// Tells whether every column is text, and compared.
     pub(crate) fn is_plain_text(&self) -> bool {
         self.plain_text
+    }
+
+    /// The key's columns and [`DIGEST`]: the rows of a base that keeps digests.
+    pub(crate) fn digests(&self) -> Self {
+        let mut columns: Vec<Column> = self.key().cloned().collect();
+        columns.push(Column::new(DIGEST, Type::Int));
+        Self::from_checked(columns)
     }
 
     /// Tells whether rows of both have the same bytes.

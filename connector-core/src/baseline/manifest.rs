@@ -12,6 +12,7 @@ use twox_hash::XxHash3_64;
 
 use super::{
     block::{damaged, storage_error},
+    retain::Retain,
     segment::SegmentRef,
     storage::Storage,
 };
@@ -42,6 +43,9 @@ pub(crate) struct Manifest {
     /// When the source was last read whole.
     pub(crate) synced: Timestamp,
     pub(crate) base: SegmentRef,
+    /// What the base keeps.
+    #[serde(default, skip_serializing_if = "Retain::is_rows")]
+    pub(crate) retained: Retain,
     /// The base holds everything up to this cycle.
     pub(crate) base_cycle: u64,
     /// The base's data set was loaded in full in this cycle.

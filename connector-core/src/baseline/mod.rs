@@ -5,6 +5,7 @@ mod index;
 mod live;
 mod manifest;
 mod place;
+mod retain;
 mod segment;
 mod state;
 mod storage;
@@ -14,6 +15,8 @@ pub(crate) use index::{Entry, Item, part};
 pub(crate) use live::{Layer, Layers, LiveRows, MergedIndex};
 pub(crate) use manifest::{Changes as CycleChanges, HeldCycle, Manifest};
 pub(crate) use place::Place;
+pub(crate) use retain::Digester;
+pub use retain::Retain;
 pub(crate) use segment::{
     BaseRows, Items, Record, RecordCursor, RowFetcher, Segment, SegmentKind, SegmentRef,
     SegmentWriter,

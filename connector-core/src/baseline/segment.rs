@@ -9,7 +9,8 @@
 //!           lost to another of their key, in a changes segment those that it supersedes
 //!           footer (JSON) · footer length (u32) · checksum (u64) · "DSYNCEND"
 //! record  = row                               in a base
-//!         | kind (u8) · row(s)                in a changes segment: after, then before
+//!         | kind (u8) · row(s)                in a changes segment: after, then before (4 and 5: its
+//!                                             digest)
 //! row     = length (u32) · bytes
 //! ```
 
@@ -24,6 +25,7 @@ use super::{
     },
     index::{Entry, Item},
     place::Place,
+    retain::Retain,
     storage::Storage,
 };
 use crate::{
@@ -46,6 +48,8 @@ const TRAILER: usize = 20;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SegmentKind {
     Base,
+    /// A base that keeps keys and hashes; its schema has these columns.
+    Digests,
     Changes,
 }
 
@@ -82,14 +86,25 @@ pub(crate) struct SegmentRef {
 /// A change as it stands in a changes segment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
-    Insert { after: Row },
-    Update { after: Row, before: Row },
-    Delete { before: Row },
+    Insert {
+        after: Row,
+    },
+    /// With the row as it was, or its digest.
+    Update {
+        after: Row,
+        before: Row,
+    },
+    /// The row as it was, or its digest.
+    Delete {
+        before: Row,
+    },
 }
 
 const INSERT: u8 = 1;
 const UPDATE: u8 = 2;
 const DELETE: u8 = 3;
+const UPDATE_OF_DIGEST: u8 = 4;
+const DELETE_OF_DIGEST: u8 = 5;
 
 fn length(row: &[u8]) -> Result<[u8; 4]> {
     match u32::try_from(row.len()) {
@@ -121,7 +136,7 @@ impl SegmentWriter {
         // Rows of a base are fetched one by one and are most of the bytes; prototypes lost more
         // time to packing them than the disk gained.
         let (target, compress) = match kind {
-            SegmentKind::Base => (ROW_BLOCK, false),
+            SegmentKind::Base | SegmentKind::Digests => (ROW_BLOCK, false),
             SegmentKind::Changes => (STREAM_BLOCK, true),
         };
         let mut blocks = BlockWriter::new(out, located, target, compress);
@@ -162,17 +177,24 @@ impl SegmentWriter {
         self.blocks.record(&[&[INSERT], &length(after)?, after])
     }
 
-    pub(crate) fn update(&mut self, after: &[u8], before: &[u8]) -> Result<Place> {
+    pub(crate) fn update(&mut self, after: &[u8], before: &[u8], retain: Retain) -> Result<Place> {
+        let kind = match retain {
+            Retain::Rows => UPDATE,
+            Retain::Digests => UPDATE_OF_DIGEST,
+        };
         self.records += 1;
         self.blocks
-            .record(&[&[UPDATE], &length(after)?, after, &length(before)?, before])
+            .record(&[&[kind], &length(after)?, after, &length(before)?, before])
     }
 
-    pub(crate) fn delete(&mut self, before: &[u8]) -> Result<()> {
+    pub(crate) fn delete(&mut self, before: &[u8], retain: Retain) -> Result<()> {
+        let kind = match retain {
+            Retain::Rows => DELETE,
+            Retain::Digests => DELETE_OF_DIGEST,
+        };
         self.records += 1;
-        self.blocks
-            .record(&[&[DELETE], &length(before)?, before])
-            .map(drop)
+        let record = self.blocks.record(&[&[kind], &length(before)?, before]);
+        record.map(drop)
     }
 
     /// Makes the rows written so far readable with [`RowFetcher`].
@@ -286,6 +308,8 @@ pub(crate) struct Segment {
     blocks: BlockFile,
     kind: SegmentKind,
     schema: Arc<Schema>,
+    /// The columns of its rows' digests.
+    digests: Arc<Schema>,
     footer: Footer,
     records_start: u64,
 }
@@ -347,10 +371,21 @@ impl Segment {
         Ok(Self {
             blocks,
             kind: header.kind,
+            digests: Arc::new(schema.digests()),
             schema,
             footer,
             records_start,
         })
+    }
+
+    /// The columns of its rows.
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Tells whether this base keeps keys and hashes, and no rows.
+    pub(crate) fn keeps_digests(&self) -> bool {
+        self.kind == SegmentKind::Digests
     }
 
     /// Tells whether the rows of this base stand in the order of their keys.
@@ -421,7 +456,7 @@ impl Segment {
 
     pub(crate) fn fetcher(self: &Arc<Self>) -> RowFetcher {
         let mark = match self.kind {
-            SegmentKind::Base => 0,
+            SegmentKind::Base | SegmentKind::Digests => 0,
             SegmentKind::Changes => 1,
         };
         RowFetcher {
@@ -508,8 +543,13 @@ impl RecordCursor {
     }
 
     fn row(&mut self) -> Result<Row> {
+        let schema = Arc::clone(&self.segment.schema);
+        self.row_of(schema)
+    }
+
+    fn row_of(&mut self, schema: Arc<Schema>) -> Result<Row> {
         match cut_row(&self.block, &mut self.within) {
-            Some(bytes) => Ok(Row::new(Arc::clone(&self.segment.schema), bytes)),
+            Some(bytes) => Ok(Row::new(schema, bytes)),
             None => Err(damaged(self.segment.blocks.path(), "a row is cut off")),
         }
     }
@@ -534,6 +574,13 @@ impl RecordCursor {
             Some(UPDATE) => Record::Update {
                 after: self.row()?,
                 before: self.row()?,
+            },
+            Some(UPDATE_OF_DIGEST) => Record::Update {
+                after: self.row()?,
+                before: self.row_of(Arc::clone(&self.segment.digests))?,
+            },
+            Some(DELETE_OF_DIGEST) => Record::Delete {
+                before: self.row_of(Arc::clone(&self.segment.digests))?,
             },
             Some(DELETE) => Record::Delete {
                 before: self.row()?,

@@ -11,6 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     manifest::Manifest,
+    retain::Retain,
     segment::Segment,
     state::{Baseline, layers},
     storage::{FileStorage, Storage},
@@ -181,10 +182,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] when the data set was never committed; [`ErrorKind::Storage`] when
-    /// a file can't be read or is damaged.
+    /// [`ErrorKind::NotFound`] when the data set was never committed, or digests are all that is
+    /// kept of it; [`ErrorKind::Storage`] when a file can't be read or is damaged.
     pub async fn rows(&self, id: &DatasetId) -> Result<Rows> {
         let (storage, folder, manifest) = self.committed(id).await?;
+        if manifest.retained == Retain::Digests {
+            let message = "only digests of its records are kept, as `retain` says";
+            return Err(Error::new(ErrorKind::NotFound, message).with("data set", id));
+        }
         let rows = blocking(move || layers(&*storage, &folder, &manifest)?.rows()).await?;
         Ok(Rows(Some(rows)))
     }

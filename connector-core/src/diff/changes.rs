@@ -46,7 +46,7 @@ impl ChangesRead {
         let (layers, before) = (baseline.layers()?, baseline.committed()?.rows);
         let known = if layers.base().is_ordered() {
             let most_missed = usize::try_from(memory / 256).unwrap_or(usize::MAX);
-            Known::Ordered(Box::new(Ordered::new(&layers, most_missed)?))
+            Known::Ordered(Box::new(Ordered::new(&layers, &schema, most_missed)?))
         } else {
             Known::unordered(&layers, before, memory / 2, Seen::Nothing)?
         };
@@ -146,12 +146,10 @@ impl ChangesRead {
     /// Ends taking in: the read was complete. Compares it with the baseline.
     pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Difference> {
         let old = match self.known {
-            Known::Ordered(ordered) => {
-                match ordered.finish(&self.schema, &mut self.spool, baseline)? {
-                    Walked::Through(old) => OldRows::missed(old),
-                    Walked::Partly(passed) => OldRows::all(&self.layers, Seen::Passed(passed))?,
-                }
-            }
+            Known::Ordered(ordered) => match ordered.finish(&mut self.spool, baseline)? {
+                Walked::Through(old) => OldRows::missed(old),
+                Walked::Partly(passed) => OldRows::all(&self.layers, Seen::Passed(passed))?,
+            },
             Known::Table(table) => OldRows::all(&self.layers, table.into_seen())?,
             Known::Nothing(seen) => OldRows::all(&self.layers, seen)?,
         };

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::{known::Seen, runs::Runs, spool::SpooledRows, unique::Unique};
 use crate::{
     baseline::{
-        Baseline, Entry, Item, Layer, Layers, MergedIndex, Place, RowFetcher, SegmentKind,
-        SegmentRef, part,
+        Baseline, Digester, Entry, Item, Layer, Layers, MergedIndex, Place, Retain, RowFetcher,
+        SegmentKind, SegmentRef, part,
     },
     cycle::DuplicateCounts,
     error::Result,
     event::{Counts, Digest},
-    row::{KeyHash, RowHash},
+    row::{KeyHash, RowHash, RowRef},
     schema::Schema,
 };
 
@@ -91,41 +91,44 @@ struct Changed {
     /// In the spool; none when the key is gone.
     new: Place,
     old: Option<(Source, Place)>,
+    old_row: RowHash,
 }
 
 /// In the order in which changes are written: what is gone in the baseline's order, then what is
 /// new or different in the order in which it was read.
 impl Item for Changed {
     type Order = (bool, Option<(Source, Place)>, Place);
-    type Bytes = [u8; 44];
+    type Bytes = [u8; 52];
 
     fn order(&self) -> Self::Order {
         let gone = self.new == Place::NONE;
         (!gone, if gone { self.old } else { None }, self.new)
     }
 
-    fn to_bytes(self) -> [u8; 44] {
+    fn to_bytes(self) -> [u8; 52] {
         let (source, old) = match self.old {
             None => (0, Place::NONE),
             Some((Source::Spool, place)) => (1, place),
             Some((Source::Layer(layer), place)) => (layer + 2, place),
         };
-        let mut bytes = [0; 44];
+        let mut bytes = [0; 52];
         bytes[..16].copy_from_slice(&self.key.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.row.0.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.new.to_bytes());
         bytes[32..40].copy_from_slice(&old.to_bytes());
-        bytes[40..].copy_from_slice(&u32::try_from(source).unwrap_or(u32::MAX).to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.old_row.0.to_le_bytes());
+        bytes[48..].copy_from_slice(&u32::try_from(source).unwrap_or(u32::MAX).to_le_bytes());
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; 44]) -> Self {
+    fn from_bytes(bytes: &[u8; 52]) -> Self {
         let old = Place::from_bytes(&part(bytes, 32));
         Self {
             key: KeyHash(u128::from_le_bytes(part(bytes, 0))),
             row: RowHash(u64::from_le_bytes(part(bytes, 16))),
             new: Place::from_bytes(&part(bytes, 24)),
-            old: match u32::from_le_bytes(part(bytes, 40)) as usize {
+            old_row: RowHash(u64::from_le_bytes(part(bytes, 40))),
+            old: match u32::from_le_bytes(part(bytes, 48)) as usize {
                 0 => None,
                 1 => Some((Source::Spool, old)),
                 layer => Some((Source::Layer(layer - 2), old)),
@@ -256,16 +259,17 @@ impl Difference {
             row: entry.row,
             new: new.map_or(Place::NONE, |new| new.place),
             old: old.map(|old| (old.source, old.entry.place)),
+            old_row: old.map_or(RowHash(0), |old| old.entry.row),
         };
         self.changed.push(changed, baseline, &self.schema)
     }
 
-    /// Writes the changes segment.
+    /// Writes the changes segment, with the rows as they were or their digests.
     ///
     /// The rows as they were before are fetched some thousands at a time, in the order in which
     /// they stand in the baseline: one by one in the order of arrival, nearly every one of them
     /// would cost the check and the unpacking of a block of its own.
-    pub(crate) fn write(mut self, baseline: &Baseline) -> Result<SegmentRef> {
+    pub(crate) fn write(mut self, baseline: &Baseline, retain: Retain) -> Result<SegmentRef> {
         let manifest = baseline.committed()?;
         let row_bytes = (manifest.base.bytes / manifest.rows.max(1)).max(1);
         let together = usize::try_from(BEFORE_BYTES / row_bytes).unwrap_or(BEFORE_ROWS);
@@ -273,23 +277,32 @@ impl Difference {
         let mut entries = Runs::new("index", self.memory / 4);
         let mut changed = self.changed.finish()?;
         let mut befores = Befores {
-            spooled: &mut self.spooled,
+            layers: &self.layers,
             fetchers: self.layers.fetchers(),
+            schema: &self.schema,
+            digester: (!retain.is_rows()).then(|| Digester::new(&self.schema)),
         };
+        let spooled = &mut self.spooled;
         loop {
             let some = (&mut changed).take(together.clamp(1, BEFORE_ROWS));
             let some = some.collect::<Result<Vec<Changed>>>()?;
             if some.is_empty() {
                 break;
             }
-            for (changed, before) in some.iter().zip(befores.of(&some)?) {
-                let place = match before {
-                    Some(before) if changed.new == Place::NONE => {
-                        writer.delete(&before)?;
-                        Place::NONE
+            for (changed, before) in some.iter().zip(befores.of(&some, spooled)?) {
+                let place = if changed.new == Place::NONE {
+                    writer.delete(&before.unwrap_or_default(), retain)?;
+                    Place::NONE
+                } else {
+                    let after = spooled.fetch(changed.new)?;
+                    match (changed.old, before) {
+                        (None, _) => writer.insert(&after)?,
+                        (Some(_), Some(before)) => writer.update(&after, &before, retain)?,
+                        (Some(_), None) => {
+                            let before = befores.digest(&after, changed.old_row);
+                            writer.update(&after, &before, retain)?
+                        }
                     }
-                    Some(before) => writer.update(&befores.spooled.fetch(changed.new)?, &before)?,
-                    None => writer.insert(&befores.spooled.fetch(changed.new)?)?,
                 };
                 let entry = Entry {
                     key: changed.key,
@@ -307,28 +320,52 @@ impl Difference {
     }
 }
 
-/// Rows as they were.
+/// Rows as they were, or their digests.
 struct Befores<'a> {
-    spooled: &'a mut SpooledRows,
+    layers: &'a Layers,
     fetchers: Vec<RowFetcher>,
+    schema: &'a Schema,
+    /// Set where only digests are kept.
+    digester: Option<Digester>,
 }
 
 impl Befores<'_> {
-    /// Returns the row of each change as it was before.
-    fn of(&mut self, changed: &[Changed]) -> Result<Vec<Option<Bytes>>> {
+    /// Returns the row of each change as it was before. Where only digests are kept, the digest of
+    /// each that is gone: the others' is made of the row as it is.
+    fn of(&mut self, changed: &[Changed], spooled: &mut SpooledRows) -> Result<Vec<Option<Bytes>>> {
+        let digests = self.digester.is_some();
         let old = changed.iter().enumerate();
         let mut wanted: Vec<(Source, Place, usize)> = old
+            .filter(|(_, changed)| !digests || changed.new == Place::NONE)
             .filter_map(|(at, changed)| changed.old.map(|(source, place)| (source, place, at)))
             .collect();
         wanted.sort_unstable();
         let mut rows = vec![None; changed.len()];
         for (source, place, at) in wanted {
-            rows[at] = Some(match source {
-                Source::Spool => self.spooled.fetch(place)?,
+            let (row, kept) = match source {
+                Source::Spool => (spooled.fetch(place)?, false),
+                Source::Layer(layer) => (
+                    self.fetchers[layer].row(place)?,
+                    layer == 0 && self.layers.base().keeps_digests(),
+                ),
+            };
+            rows[at] = Some(if digests && !kept {
+                self.digest(&row, changed[at].old_row)
+            } else {
                 // Copied, or a row would keep its whole block.
-                Source::Layer(layer) => Bytes::copy_from_slice(&self.fetchers[layer].row(place)?),
+                Bytes::copy_from_slice(&row)
             });
         }
         Ok(rows)
+    }
+
+    /// Returns the digest of a row with that key.
+    fn digest(&mut self, row: &[u8], hash: RowHash) -> Bytes {
+        let row = RowRef::new(self.schema, row);
+        let digest = self
+            .digester
+            .as_mut()
+            .map(|digester| digester.digest(row, hash));
+        digest.map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(digest.bytes()))
     }
 }

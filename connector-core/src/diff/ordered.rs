@@ -1,6 +1,6 @@
 //! Meeting a read in the order of keys with a base in the order of keys, row by row.
 
-use std::{cmp::Ordering, vec};
+use std::{cmp::Ordering, sync::Arc, vec};
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    baseline::{BaseRows, Baseline, Entry, Layer, Layers, Place},
+    baseline::{BaseRows, Baseline, Digester, Entry, Layer, Layers, Place},
     error::Result,
     row::{KeyHash, RowHash, RowRef, encode_key},
     schema::Schema,
@@ -27,13 +27,16 @@ const STRAYS: u64 = 16;
 /// them only mean that another way is cheaper.
 pub(super) struct Ordered {
     base: BaseRows,
+    /// The columns of the base's rows.
+    columns: Arc<Schema>,
+    /// Makes of a row what the base keeps of it, when that is not the row.
+    digester: Option<Digester>,
     /// Places of rows of the base that no longer count, sorted.
     superseded: std::iter::Peekable<vec::IntoIter<Place>>,
     /// The keys that changed since the base, in the order of their hashes, and which were read.
     overlay: Vec<(Entry, Layer)>,
     overlay_seen: Vec<bool>,
-    /// Rows of the base that did not arrive at their place: their entries, with the row spooled,
-    /// and where they stand in the base.
+    /// Rows of the base that did not arrive at their place, and where they stand in the base.
     missed: Vec<(Entry, Place)>,
     most_missed: usize,
     last: Last,
@@ -61,10 +64,12 @@ pub(super) enum Walked {
 
 impl Ordered {
     /// Starts at the first row of the base. `most_missed` bounds the memory that is taken.
-    pub(super) fn new(layers: &Layers, most_missed: usize) -> Result<Self> {
+    pub(super) fn new(layers: &Layers, schema: &Schema, most_missed: usize) -> Result<Self> {
         let overlay = layers.overlay()?;
         let mut ordered = Self {
             base: layers.base().base_rows()?,
+            columns: Arc::clone(layers.base().schema()),
+            digester: (layers.base().keeps_digests()).then(|| Digester::new(schema)),
             superseded: layers.superseded(&overlay)?.into_iter().peekable(),
             overlay_seen: vec![false; overlay.len()],
             overlay,
@@ -120,22 +125,22 @@ impl Ordered {
         }
         self.key.clear();
         encode_key(row, &mut self.key);
-        if !self.comes_after_last(row.schema()) {
+        if !self.comes_after_last() {
             self.strays += 1;
             return Ok(Is::New);
         }
         self.last = Last::Key(self.key.clone());
         while let Some(base) = self.base.current() {
             self.base_key.clear();
-            encode_key(RowRef::new(row.schema(), base), &mut self.base_key);
+            encode_key(RowRef::new(&self.columns, base), &mut self.base_key);
             match self.base_key.cmp(&self.key) {
-                Ordering::Less => self.miss(row.schema(), spool, baseline)?,
+                Ordering::Less => self.miss(spool, baseline)?,
                 Ordering::Equal if self.is_next(row) => {
                     self.advance()?;
                     return Ok(Is::Known);
                 }
                 Ordering::Equal => {
-                    self.miss(row.schema(), spool, baseline)?;
+                    self.miss(spool, baseline)?;
                     return Ok(Is::New);
                 }
                 Ordering::Greater => break,
@@ -144,34 +149,39 @@ impl Ordered {
         Ok(self.ask_overlay(row))
     }
 
-    fn is_next(&self, row: RowRef<'_>) -> bool {
-        self.base
-            .current()
-            .is_some_and(|base| RowRef::new(row.schema(), base).compared() == row.compared())
+    fn is_next(&mut self, row: RowRef<'_>) -> bool {
+        let Some(base) = self.base.current() else {
+            return false;
+        };
+        match &mut self.digester {
+            None => RowRef::new(&self.columns, base).compared() == row.compared(),
+            Some(digester) => digester.digest(row, RowHash::of(row)).bytes() == base,
+        }
     }
 
-    fn comes_after_last(&mut self, schema: &Schema) -> bool {
+    fn comes_after_last(&mut self) -> bool {
         match &self.last {
             Last::Nothing => true,
             Last::Key(last) => *last < self.key,
             Last::Row(last) => {
                 self.base_key.clear();
-                encode_key(RowRef::new(schema, last), &mut self.base_key);
+                encode_key(RowRef::new(&self.columns, last), &mut self.base_key);
                 self.base_key < self.key
             }
         }
     }
 
     /// Passes over the current row of the base, which did not arrive; its key is in `base_key`.
-    fn miss(&mut self, schema: &Schema, spool: &mut Spool, baseline: &Baseline) -> Result<()> {
+    fn miss(&mut self, spool: &mut Spool, baseline: &Baseline) -> Result<()> {
         if let Some(row) = self.base.current() {
-            let entry = Entry {
-                key: KeyHash::of(&self.base_key),
-                row: RowHash::of(RowRef::new(schema, row)),
-                // Before-images are wanted for all of these, and here they are.
-                place: spool.push(0, row, baseline)?,
+            let (key, at) = (KeyHash::of(&self.base_key), self.base.place());
+            // The row as it was is wanted for all of these, and here it is.
+            let place = match &self.digester {
+                None => spool.push(0, row, baseline)?,
+                Some(_) => at,
             };
-            self.missed.push((entry, self.base.place()));
+            let row = RowHash::of(RowRef::new(&self.columns, row));
+            self.missed.push((Entry { key, row, place }, at));
         }
         self.advance()
     }
@@ -199,19 +209,14 @@ impl Ordered {
     }
 
     /// Ends the walk, since the read is complete.
-    pub(super) fn finish(
-        mut self,
-        schema: &Schema,
-        spool: &mut Spool,
-        baseline: &Baseline,
-    ) -> Result<Walked> {
+    pub(super) fn finish(mut self, spool: &mut Spool, baseline: &Baseline) -> Result<Walked> {
         while self.strays == 0 && !self.is_lost() {
             let Some(base) = self.base.current() else {
                 return Ok(Walked::Through(self.into_old()));
             };
             self.base_key.clear();
-            encode_key(RowRef::new(schema, base), &mut self.base_key);
-            self.miss(schema, spool, baseline)?;
+            encode_key(RowRef::new(&self.columns, base), &mut self.base_key);
+            self.miss(spool, baseline)?;
         }
         Ok(Walked::Partly(self.into_passed()))
     }
@@ -234,9 +239,13 @@ impl Ordered {
     }
 
     fn into_old(self) -> Vec<Old> {
+        let source = match self.digester {
+            None => Source::Spool,
+            Some(_) => Source::Layer(0),
+        };
         let missed = self.missed.into_iter().map(|(entry, place)| Old {
             entry,
-            source: Source::Spool,
+            source,
             base: Some(place),
             seen: false,
         });

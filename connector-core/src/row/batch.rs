@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{RowRef, header_len};
+use super::{RowHash, RowRef, header_len};
 use crate::{
     error::{Error, ErrorKind, Result},
     json,
@@ -228,6 +228,30 @@ impl Batch {
         Error::new(ErrorKind::Data, message)
             .with("column", self.schema.columns()[place].name())
             .with("row", self.first_row + self.ends.len() as u64)
+    }
+
+    /// Writes the one row that stands for `row` where only digests are kept: its key and `hash`.
+    pub(crate) fn write_digest(&mut self, row: RowRef<'_>, hash: RowHash) {
+        self.ends.clear();
+        self.begin();
+        let schema = row.schema();
+        for place in schema.key_positions() {
+            let cell = row.cell(*place).unwrap_or_default();
+            self.cell("a key", |_, out| {
+                out.extend_from_slice(cell);
+                Ok(())
+            });
+        }
+        self.cell("a hash", |_, out| {
+            out.extend_from_slice(&hash.0.to_le_bytes());
+            Ok(())
+        });
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The bytes of the first row.
+    pub(crate) fn first(&self) -> &[u8] {
+        &self.bytes[..self.ends.first().copied().unwrap_or(0)]
     }
 
     pub(crate) fn end_row(&mut self) -> Result<()> {

@@ -55,6 +55,9 @@ pub struct RowHash(pub(crate) u64);
 
 impl RowHash {
     pub(crate) fn of(row: RowRef<'_>) -> Self {
+        if let Some(hash) = row.digest() {
+            return hash;
+        }
         Self(XxHash3_64::oneshot(row.compared()))
     }
 }

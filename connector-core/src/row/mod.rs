@@ -142,6 +142,15 @@ impl<'a> RowRef<'a> {
         (0..self.schema.columns().len()).map(move |column| self.at(column))
     }
 
+    /// The hash of the row that this one is the digest of, if it is one.
+    pub(crate) fn digest(self) -> Option<RowHash> {
+        if !self.schema.is_digests() {
+            return None;
+        }
+        let hash = self.cell(self.schema.columns().len() - 1)?;
+        Some(RowHash(u64::from_le_bytes(hash.try_into().ok()?)))
+    }
+
     /// Copies the row out.
     pub fn to_row(self, schema: &Arc<Schema>) -> Row {
         Row {
@@ -305,6 +314,13 @@ impl Row {
         &self.schema
     }
 
+    /// Tells whether this is what is left of a row where the store keeps digests: its key's
+    /// columns, and the hash that lets a receiver keep its own [`Digest`](crate::Digest). See
+    /// [`Retain`](crate::Retain).
+    pub fn is_digest(&self) -> bool {
+        self.schema.is_digests()
+    }
+
     /// Borrows the row.
     pub fn as_ref(&self) -> RowRef<'_> {
         RowRef {
@@ -420,6 +436,8 @@ impl fmt::Debug for RowRef<'_> {
 impl Serialize for RowRef<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let columns = self.schema.columns();
+        // The hash of a digest is no cell.
+        let columns = &columns[..columns.len() - usize::from(self.schema.is_digests())];
         let mut map = serializer.serialize_map(Some(columns.len()))?;
         for (place, column) in columns.iter().enumerate() {
             map.serialize_entry(column.name(), &self.at(place))?;
