@@ -364,20 +364,32 @@ impl<'a> Pass<'a> {
         if let Some(why) = why {
             info!("data set {} is loaded in full: {why}", self.id.dataset());
         }
-        let reading = self.read(dataset, baseline, &schema, load, share.bytes());
-        let (mut baseline, taken) = reading.await?;
-        self.rows = taken.rows();
-
         // Who asks for a clean sync has seen what is there.
         let guard = Some(options.guard).filter(|_| load != Load::Clean);
-        let (retain, now) = (options.retain, self.cycle.store.clock().now());
-        let settled;
-        (baseline, settled, self.duplicates) = blocking(move || {
-            let to = (&*schema, retain);
-            let (settled, duplicates) = taken.settle(&mut baseline, to, guard, now)?;
-            Ok((baseline, settled, duplicates))
-        })
-        .await?;
+        let retain = options.retain;
+        let mut careful = false;
+        let settled = loop {
+            let how = (load, share.bytes(), careful);
+            let taken;
+            (baseline, taken) = self.read(dataset, baseline, &schema, how).await?;
+            self.rows = taken.rows();
+            let (schema, now) = (Arc::clone(&schema), self.cycle.store.clock().now());
+            let settled;
+            (baseline, settled) = blocking(move || {
+                let settled = taken.settle(&mut baseline, (&schema, retain), guard, now)?;
+                Ok((baseline, settled))
+            })
+            .await?;
+            if let Some((settled, duplicates)) = settled {
+                self.duplicates = duplicates;
+                break settled;
+            }
+            info!(
+                "data set {} is read again: a row passed for another",
+                self.id.dataset()
+            );
+            careful = true;
+        };
         // Sinks may be slow, and need none of it.
         drop(share);
         self.log_duplicates();
@@ -479,15 +491,16 @@ impl<'a> Pass<'a> {
         dataset: &dyn Dataset,
         baseline: Baseline,
         schema: &Arc<Schema>,
-        load: Load,
-        memory: u64,
+        (load, memory, careful): (Load, u64, bool),
     ) -> Result<(Baseline, Taken)> {
         let progress = self.cycle.progress.clone().unwrap_or_default();
         let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
         let columns = Arc::clone(schema);
         let taken = tokio::task::spawn_blocking(move || {
             let taken = match load {
-                Load::Changes => Taken::Changes(ChangesRead::new(&baseline, columns, memory)?),
+                Load::Changes => {
+                    Taken::Changes(ChangesRead::new(&baseline, columns, memory, careful)?)
+                }
                 _ => Taken::Full(FullRead::new(&baseline, columns, memory)?),
             };
             take(batches, taken, baseline)
@@ -587,27 +600,28 @@ impl Taken {
         }
     }
 
-    /// Commits what a complete read comes to, or holds it.
+    /// Commits what a complete read comes to, or holds it; nothing when it has to be read again.
     fn settle(
         self,
         baseline: &mut Baseline,
         (schema, retain): (&Schema, Retain),
         guard: Option<DeleteGuard>,
         now: Timestamp,
-    ) -> Result<(Option<Held>, DuplicateCounts)> {
+    ) -> Result<Option<(Option<Held>, DuplicateCounts)>> {
         match self {
             Self::Full(read) => {
                 let base = read.finish(baseline)?;
                 let duplicates = base.duplicates;
-                Ok((full(baseline, base, schema, guard, now)?, duplicates))
+                let held = full(baseline, base, schema, guard, now)?;
+                Ok(Some((held, duplicates)))
             }
             Self::Changes(read) => {
-                let diff = read.finish(baseline)?;
+                let Some(diff) = read.finish(baseline)? else {
+                    return Ok(None);
+                };
                 let duplicates = diff.duplicates;
-                Ok((
-                    changes(baseline, diff, schema, retain, guard, now)?,
-                    duplicates,
-                ))
+                let held = changes(baseline, diff, schema, retain, guard, now)?;
+                Ok(Some((held, duplicates)))
             }
         }
     }

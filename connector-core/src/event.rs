@@ -182,6 +182,15 @@ impl Digest {
     }
 }
 
+/// The digest of both together.
+impl std::ops::Add for Digest {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+}
+
 fn part(key: KeyHash, row: RowHash) -> u128 {
     let mut bytes = [0; 24];
     bytes[..16].copy_from_slice(&key.0.to_le_bytes());

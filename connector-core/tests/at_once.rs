@@ -1,5 +1,4 @@
 //! Several data sets are synced at once.
-#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::sync::{
     Arc,

@@ -35,25 +35,32 @@ pub(crate) struct ChangesRead {
     before: u64,
     memory: u64,
     read: u64,
-    repeated: u64,
     hashes: Vec<(KeyHash, RowHash)>,
     key: Vec<u8>,
 }
 
 impl ChangesRead {
     /// Keeps within `memory` bytes, beyond which rows and entries go to files.
-    pub(crate) fn new(baseline: &Baseline, schema: Arc<Schema>, memory: u64) -> Result<Self> {
+    /// `careful` keeps every row, whatever it costs.
+    pub(crate) fn new(
+        baseline: &Baseline,
+        schema: Arc<Schema>,
+        memory: u64,
+        careful: bool,
+    ) -> Result<Self> {
         let (layers, before) = (baseline.layers()?, baseline.committed()?.rows);
-        let known = if layers.base().is_ordered() {
+        let known = if careful {
+            Known::Nothing(Seen::Nothing)
+        } else if layers.base().is_ordered() {
             let most_missed = usize::try_from(memory / 256).unwrap_or(usize::MAX);
             Known::Ordered(Box::new(Ordered::new(&layers, &schema, most_missed)?))
         } else {
-            Known::unordered(&layers, before, memory / 2, Seen::Nothing)?
+            Known::unordered(&layers, before, memory / 4 * 3, Seen::Nothing)?
         };
         let spool = match known {
             Known::Ordered(_) => ORDERED_SPOOL.min(memory / 2),
             // What is kept is then what changed, or everything.
-            Known::Table(_) => memory / 4,
+            Known::Table(_) => memory / 8,
             Known::Nothing(_) => memory / 4 * 3,
         };
         Ok(Self {
@@ -61,11 +68,10 @@ impl ChangesRead {
             schema,
             layers,
             known,
-            entries: Runs::new("entries", memory / 4),
+            entries: Runs::new("entries", memory / 8),
             before,
             memory,
             read: 0,
-            repeated: 0,
             hashes: Vec::new(),
             key: Vec::new(),
         })
@@ -118,14 +124,10 @@ impl ChangesRead {
                     Known::Table(table) => table.ask(key, row),
                     _ => Is::New,
                 };
-                match is {
-                    Is::Known => {}
-                    Is::Repeated => self.repeated += 1,
-                    Is::New => {
-                        let place = self.spool.push(self.read, bytes.bytes(), baseline)?;
-                        let entry = Entry { key, row, place };
-                        self.entries.push(entry, baseline, &self.schema)?;
-                    }
+                if is == Is::New {
+                    let place = self.spool.push(self.read, bytes.bytes(), baseline)?;
+                    let entry = Entry { key, row, place };
+                    self.entries.push(entry, baseline, &self.schema)?;
                 }
             }
         }
@@ -139,23 +141,34 @@ impl ChangesRead {
             return Ok(());
         };
         let seen = Seen::Passed(ordered.into_passed());
-        self.known = Known::unordered(&self.layers, self.before, self.memory / 2, seen)?;
+        self.known = Known::unordered(&self.layers, self.before, self.memory / 4 * 3, seen)?;
         Ok(())
     }
 
-    /// Ends taking in: the read was complete. Compares it with the baseline.
-    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Difference> {
+    /// Ends taking in: the read was complete. Compares it with the baseline; nothing comes of it
+    /// when a row passed for another, and the data set has to be read again.
+    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Option<Difference>> {
+        let mut known = None;
         let old = match self.known {
             Known::Ordered(ordered) => match ordered.finish(&mut self.spool, baseline)? {
                 Walked::Through(old) => OldRows::missed(old),
                 Walked::Partly(passed) => OldRows::all(&self.layers, Seen::Passed(passed))?,
             },
-            Known::Table(table) => OldRows::all(&self.layers, table.into_seen())?,
+            Known::Table(table) => {
+                let (seen, digest) = table.into_seen();
+                known = Some(digest);
+                OldRows::all(&self.layers, seen)?
+            }
             Known::Nothing(seen) => OldRows::all(&self.layers, seen)?,
         };
         let spooled = self.spool.finish(baseline)?;
-        let mut new = Unique::new(self.entries.finish()?, self.schema.duplicates())?;
-        new.settled.counts.identical = self.repeated;
-        Difference::new(baseline, self.layers, spooled, (new, old), self.memory / 4)
+        let new = Unique::new(self.entries.finish()?, self.schema.duplicates())?;
+        Difference::new(
+            baseline,
+            self.layers,
+            spooled,
+            (new, old, known),
+            self.memory / 8,
+        )
     }
 }

@@ -69,10 +69,8 @@ impl Seen {
 /// What a row that arrives is to the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
-    /// The baseline has it under its key.
+    /// The baseline has it under its key, and it was not read before.
     Known,
-    /// The same, and it was read before.
-    Repeated,
-    /// The baseline has not, or another under that key.
+    /// Anything else: it is kept.
     New,
 }

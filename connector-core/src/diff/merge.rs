@@ -159,13 +159,16 @@ const BEFORE_ROWS: usize = 1 << 16;
 
 impl Difference {
     /// Compares both sides. Keeps up to `memory` bytes of what differs in memory.
+    ///
+    /// `known` is the digest of the rows that were read and found known, when that is not certain:
+    /// nothing comes of the comparison when a row passed for another.
     pub(super) fn new(
         baseline: &Baseline,
         layers: Layers,
         spooled: SpooledRows,
-        (mut new, mut old): (Unique, OldRows),
+        (mut new, mut old, known): (Unique, OldRows, Option<Digest>),
         memory: u64,
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let manifest = baseline.committed()?;
         let mut diff = Self {
             schema: Arc::clone(spooled.schema()),
@@ -179,40 +182,57 @@ impl Difference {
             layers,
             memory,
         };
-        diff.merge(&mut new, &mut old, baseline)?;
+        let met = diff.merge(&mut new, &mut old, baseline)?;
+        if known.is_some_and(|known| known + met != diff.digest) {
+            return Ok(None);
+        }
         new.settled
             .check(&diff.schema, |place| diff.spooled.number(place))?;
         diff.duplicates = new.settled.counts;
         diff.rows = diff.rows + diff.counts.inserts - diff.counts.deletes;
-        Ok(diff)
+        Ok(Some(diff))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.counts == Counts::default()
     }
 
-    fn merge(&mut self, new: &mut Unique, old: &mut OldRows, baseline: &Baseline) -> Result<()> {
-        let nothing = |_| Ok(());
+    /// Returns the digest of the rows that were met here and stay.
+    fn merge(
+        &mut self,
+        new: &mut Unique,
+        old: &mut OldRows,
+        baseline: &Baseline,
+    ) -> Result<Digest> {
+        let (nothing, mut met) = (|_| Ok(()), Digest::default());
         let (mut after, mut before) = (new.next(nothing)?, old.next()?);
         loop {
             let order = match (&after, &before) {
-                (None, None) => return Ok(()),
+                (None, None) => return Ok(met),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(after), Some(before)) => after.key.cmp(&before.entry.key),
             };
             match (&after, &before) {
                 (Some(after), Some(before)) if order == Ordering::Equal => {
-                    let replaces = if before.seen {
-                        new.settled.replaces(after, &before.entry, None)
+                    let stays = if before.seen {
+                        let replaces = new.settled.replaces(after, &before.entry, None);
+                        if replaces {
+                            met.remove_hashes(before.entry.key, before.entry.row);
+                        }
+                        replaces
                     } else {
-                        after.row != before.entry.row
+                        true
                     };
-                    if replaces {
+                    if stays {
+                        met.add_hashes(after.key, after.row);
+                    }
+                    if stays && after.row != before.entry.row {
                         self.changed(Some(after), Some(before), baseline)?;
                     }
                 }
                 (Some(after), _) if order == Ordering::Less => {
+                    met.add_hashes(after.key, after.row);
                     self.changed(Some(after), None, baseline)?;
                 }
                 (_, Some(before)) if !before.seen => {

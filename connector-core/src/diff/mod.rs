@@ -23,3 +23,6 @@ pub(crate) use merge::Difference;
 pub(crate) use runs::{Runs, Temporary};
 
 use known::Known;
+
+#[cfg(test)]
+mod tests;
