@@ -9,16 +9,25 @@ use crate::{Result, Usage};
 
 const MIB: f64 = 1_048_576.0;
 
-/// What a figure must not be more than.
+/// What a figure is held to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bar {
+    /// It is no more than this.
+    AtMost(f64),
+    /// It is no less than this.
+    AtLeast(f64),
+}
+
+/// The bars of a work.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bars {
     /// Processor seconds, as a ratio.
-    pub cpu: Option<f64>,
+    pub cpu: Option<Bar>,
     /// Peak memory in MiB.
-    pub peak: Option<f64>,
+    pub peak: Option<Bar>,
     /// Time, as a ratio; in seconds for what is set against nothing.
-    pub wall: Option<f64>,
-    /// Bytes written to the state folder.
+    pub wall: Option<Bar>,
+    /// Bytes written to the state folder, at most.
     pub written: Option<u64>,
 }
 
@@ -42,11 +51,16 @@ impl Figure {
             let ratio = used / floor.max(1e-6);
             format!("{ratio:.2} ({used:.3} s){}", verdict(ratio, bar, ""))
         };
+        let (peak, floor) = (mib(used.peak), mib(floor.peak));
+        let times = peak / floor.max(0.1);
         Self {
             work: work.to_owned(),
             against: against.to_owned(),
             cpu: ratio(|usage| usage.cpu, bars.cpu),
-            peak: peak(used, bars),
+            peak: format!(
+                "{times:.1} ({peak:.1} MiB){}",
+                verdict(peak, bars.peak, " MiB")
+            ),
             wall: ratio(|usage| usage.wall, bars.wall),
             written: written(used, bars),
         }
@@ -54,12 +68,16 @@ impl Figure {
 
     /// Sets a work against nothing but its bars.
     pub fn absolute(work: &str, used: &Usage, bars: Bars) -> Self {
-        let (cpu, wall) = (used.cpu.as_secs_f64(), used.wall.as_secs_f64());
+        let (cpu, peak, wall) = (
+            used.cpu.as_secs_f64(),
+            mib(used.peak),
+            used.wall.as_secs_f64(),
+        );
         Self {
             work: work.to_owned(),
             against: String::new(),
             cpu: format!("{cpu:.3} s{}", verdict(cpu, bars.cpu, " s")),
-            peak: peak(used, bars),
+            peak: format!("{peak:.1} MiB{}", verdict(peak, bars.peak, " MiB")),
             wall: format!("{wall:.3} s{}", verdict(wall, bars.wall, " s")),
             written: written(used, bars),
         }
@@ -67,30 +85,31 @@ impl Figure {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
-fn peak(used: &Usage, bars: Bars) -> String {
-    let peak = used.peak as f64 / MIB;
-    format!("{peak:.1} MiB{}", verdict(peak, bars.peak, " MiB"))
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / MIB
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 fn written(used: &Usage, bars: Bars) -> String {
     let Some(&written) = used.report.get("written") else {
         return String::new();
     };
-    let bar = bars.written.map(|bar| bar as f64 / 1024.0);
-    let written = written as f64 / 1024.0;
-    format!("{written:.0} KiB{}", verdict(written, bar, " KiB"))
+    let kib = |bytes| mib(bytes) * 1024.0;
+    let bar = bars.written.map(|bar| Bar::AtMost(kib(bar)));
+    let written = kib(written);
+    format!("{written:.1} KiB{}", verdict(written, bar, " KiB"))
 }
 
-fn verdict(value: f64, bar: Option<f64>, unit: &str) -> String {
-    match bar {
-        None => String::new(),
-        // A bar of bytes has no digits behind the point.
-        Some(bar) if value <= bar => format!("; bar {}{unit}: met", short(bar)),
-        Some(bar) => format!("; bar {}{unit}: **missed**", short(bar)),
-    }
+fn verdict(value: f64, bar: Option<Bar>, unit: &str) -> String {
+    let (is_met, bar) = match bar {
+        None => return String::new(),
+        Some(Bar::AtMost(bar)) => (value <= bar, format!("at most {}", short(bar))),
+        Some(Bar::AtLeast(bar)) => (value >= bar, format!("at least {}", short(bar))),
+    };
+    let verdict = if is_met { "met" } else { "**missed**" };
+    format!("; {bar}{unit}: {verdict}")
 }
 
+/// Without zeros at the end.
 fn short(bar: f64) -> String {
     let text = format!("{bar:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -124,4 +143,24 @@ pub fn print_table(figures: &[Figure]) -> Result<()> {
         line(&|i| format!("{:1$}", row[i], widths[i]))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_met_or_missed() {
+        let verdict = |value, bar| verdict(value, Some(bar), " s");
+        assert_eq!(verdict(1.9, Bar::AtMost(1.9)), "; at most 1.9 s: met");
+        assert_eq!(
+            verdict(2.0, Bar::AtMost(1.9)),
+            "; at most 1.9 s: **missed**"
+        );
+        assert_eq!(verdict(8.0, Bar::AtLeast(8.0)), "; at least 8 s: met");
+        assert_eq!(
+            verdict(7.0, Bar::AtLeast(8.0)),
+            "; at least 8 s: **missed**"
+        );
+    }
 }

@@ -15,7 +15,7 @@ mod work;
 
 pub use child::{Report, Usage, usage_of};
 pub use data::Data;
-pub use figure::{Bars, Figure, print_table};
+pub use figure::{Bar, Bars, Figure, print_table};
 pub use idle::idle;
 pub use inventory::{COLUMNS, Edit, Edits, Inventory, KEY_COLUMNS, Order};
 pub use rounds::{Run, interleaved};

@@ -7,8 +7,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use benches::{
-    Bars, Data, Edits, Figure, Inventory, Order, Result, Run, Work, idle, interleaved, print_table,
-    usage_of,
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, Result, Run, Work, idle, interleaved,
+    print_table, usage_of,
 };
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
@@ -191,8 +191,8 @@ impl Bench {
 
     fn steady(&self) -> Result<Vec<Figure>> {
         let bars = Bars {
-            cpu: Some(2.6),
-            wall: Some(2.0),
+            cpu: Some(AtMost(2.6)),
+            wall: Some(AtMost(2.0)),
             ..Bars::default()
         };
         let scene = self.edited(self.inventory(FIRST))?;
@@ -202,9 +202,9 @@ impl Bench {
     fn ordered(&self) -> Result<Vec<Figure>> {
         let scene = self.edited(self.inventory(Order::Key))?;
         let bars = Bars {
-            cpu: Some(1.9),
-            peak: Some(48.0),
-            wall: Some(1.4),
+            cpu: Some(AtMost(1.9)),
+            peak: Some(AtMost(48.0)),
+            wall: Some(AtMost(1.4)),
             written: Some(scene.new.edits().bytes * 13 / 10 + (64 << 10)),
         };
         self.cycle("steady cycle, key order", &scene, bars)
@@ -230,7 +230,7 @@ impl Bench {
 
     fn memory(&self) -> Result<Vec<Figure>> {
         let bars = Bars {
-            wall: Some(1.8),
+            wall: Some(AtMost(1.8)),
             ..Bars::default()
         };
         let scene = self.edited(self.inventory(FIRST))?;
@@ -242,8 +242,8 @@ impl Bench {
 
     fn ndjson(&self) -> Result<Vec<Figure>> {
         let bars = Bars {
-            cpu: Some(2.5),
-            wall: Some(2.5),
+            cpu: Some(AtMost(2.5)),
+            wall: Some(AtMost(2.5)),
             ..Bars::default()
         };
         let scene = self.first()?;
@@ -263,7 +263,7 @@ impl Bench {
     fn sqlite(&self) -> Result<Vec<Figure>> {
         // At least 0.7 of the rows in the same time.
         let bars = Bars {
-            wall: Some(1.0 / 0.7),
+            wall: Some(AtMost(1.0 / 0.7)),
             ..Bars::default()
         };
         let scene = self.first()?;
@@ -282,8 +282,8 @@ impl Bench {
 
     fn idle(&self) -> Result<Vec<Figure>> {
         let bars = Bars {
-            peak: Some(20.0),
-            wall: Some(0.05),
+            peak: Some(AtMost(20.0)),
+            wall: Some(AtMost(0.05)),
             ..Bars::default()
         };
         let [idle] = interleaved(self.rounds, [Run::new("idle host", || idle(&self.data))])?;
@@ -298,7 +298,7 @@ impl Bench {
         let mut figures = Vec::new();
         for (order, name, peak) in [
             (FIRST, "no order", None),
-            (Order::Key, "key order", Some(48.0)),
+            (Order::Key, "key order", Some(AtMost(48.0))),
         ] {
             let one = self.inventory(order);
             let ten = Inventory {
@@ -316,8 +316,8 @@ impl Bench {
             ];
             let [one, ten] = interleaved(self.rounds.min(3), runs)?;
             let bars = Bars {
-                cpu: Some(11.0),
-                wall: Some(11.0),
+                cpu: Some(AtMost(11.0)),
+                wall: Some(AtMost(11.0)),
                 peak,
                 ..Bars::default()
             };
@@ -339,8 +339,8 @@ impl Bench {
             ..bench.inventory(FIRST)
         };
         let bars = Bars {
-            cpu: Some(3.0),
-            peak: Some(128.0),
+            cpu: Some(AtMost(3.0)),
+            peak: Some(AtMost(128.0)),
             ..Bars::default()
         };
         let scene = bench.edited(inventory)?;
