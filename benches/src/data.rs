@@ -23,6 +23,8 @@ pub struct Data {
     program: PathBuf,
     /// What stands before a measured command, such as a profiler.
     under: Vec<OsString>,
+    /// Whether states keep digests instead of rows.
+    digests: bool,
 }
 
 impl Data {
@@ -39,6 +41,7 @@ impl Data {
             scratch: Arc::new(TempDir::new_in(folder)?),
             program: std::env::current_exe()?,
             under: Vec::new(),
+            digests: false,
         })
     }
 
@@ -46,6 +49,13 @@ impl Data {
     #[must_use]
     pub fn under(mut self, words: &str) -> Self {
         self.under = words.split_whitespace().map(OsString::from).collect();
+        self
+    }
+
+    /// Keeps digests of rows in all states, instead of the rows.
+    #[must_use]
+    pub fn with_digests(mut self) -> Self {
+        self.digests = true;
         self
     }
 
@@ -80,6 +90,9 @@ impl Data {
         };
         command.args(["child", "cycle"]).args([inbox, state]);
         command.args(["--memory", &memory.to_string()]);
+        if self.digests {
+            command.arg("--digests");
+        }
         command
     }
 
@@ -128,7 +141,8 @@ impl Data {
     ///
     /// Those of the file system and of the cycle.
     pub fn state(&self, inventory: Inventory) -> Result<PathBuf> {
-        let state = self.scratch.path().join(name(inventory));
+        let kept = if self.digests { "digests" } else { "rows" };
+        let state = self.scratch.path().join(kept).join(name(inventory));
         if !state.exists() {
             let inbox = self.inbox(inventory)?;
             let plain = Self {

@@ -12,7 +12,9 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::Subcommand;
-use connector_core::{Cycle, CycleOptions, FileStorage, NamedSink, Outcome, Store, SystemClock};
+use connector_core::{
+    Cycle, CycleOptions, FileStorage, NamedSink, Outcome, Retain, Store, SystemClock,
+};
 use connector_fileupload::{DatasetConfig, FileUpload, FileUploadConfig};
 use datasync::{NdjsonSink, SqliteSink};
 
@@ -59,6 +61,9 @@ pub enum Work {
         /// What sorting may use before it goes to disk.
         #[arg(long, default_value = "256 MiB")]
         memory: ByteSize,
+        /// Keep digests of rows instead of the rows.
+        #[arg(long)]
+        digests: bool,
         /// Append the events to this file.
         #[arg(long)]
         ndjson: Option<PathBuf>,
@@ -114,6 +119,7 @@ impl Work {
                 inbox,
                 state,
                 memory,
+                digests,
                 ndjson,
                 sqlite,
             } => {
@@ -122,7 +128,12 @@ impl Work {
                     .enable_all()
                     .build()?;
                 let sinks = Sinks { ndjson, sqlite };
-                runtime.block_on(cycle(inbox, &state, memory.as_u64(), sinks))?
+                let mut options = CycleOptions::default();
+                options.memory = memory.as_u64();
+                if digests {
+                    options.retain = Retain::Digests;
+                }
+                runtime.block_on(cycle(inbox, &state, options, sinks))?
             }
             Self::Insert {
                 file,
@@ -156,7 +167,12 @@ struct Sinks {
     sqlite: Option<PathBuf>,
 }
 
-async fn cycle(inbox: PathBuf, state: &Path, memory: u64, sinks: Sinks) -> Result<Report> {
+async fn cycle(
+    inbox: PathBuf,
+    state: &Path,
+    options: CycleOptions,
+    sinks: Sinks,
+) -> Result<Report> {
     let mut software = DatasetConfig::new("software", "software.csv");
     let key = COLUMNS[..KEY_COLUMNS].iter();
     software.key = key.map(|&name| name.to_owned()).collect();
@@ -167,8 +183,6 @@ async fn cycle(inbox: PathBuf, state: &Path, memory: u64, sinks: Sinks) -> Resul
     let written = Arc::new(AtomicU64::new(0));
     let storage = CountedStorage::new(FileStorage::new(state), Arc::clone(&written));
     let store = Store::open(Arc::new(storage), Arc::new(SystemClock::default())).await?;
-    let mut options = CycleOptions::default();
-    options.memory = memory;
     let mut cycle = Cycle::new(&store).options(options);
     cycle = match sinks {
         Sinks {
