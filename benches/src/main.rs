@@ -1,0 +1,425 @@
+//! Prints what whole programs use, beside the bars that are set for them.
+//!
+//! ```sh
+//! cargo run --release -p benches -- steady --rounds 3
+//! ```
+
+use std::{path::PathBuf, process::ExitCode};
+
+use benches::{
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, Result, Run, Work, idle, interleaved,
+    print_table, usage_of,
+};
+use bytesize::ByteSize;
+use clap::{Parser, ValueEnum};
+
+const FIRST: Order = Order::Shuffled(1);
+const SECOND: Order = Order::Shuffled(2);
+
+/// Measures whole programs, as ratios against only parsing the same file with the `csv` crate.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// What to measure. Default: everything, which takes half an hour.
+    #[arg(value_enum)]
+    works: Vec<Measure>,
+    /// How many records. `growth` and `large` take ten times as many.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// How many columns; `large` has twenty.
+    #[arg(long, default_value_t = benches::COLUMNS.len())]
+    columns: usize,
+    /// What sorting may use before it goes to disk; 64 MiB for `large`.
+    #[arg(long, default_value = "256 MiB")]
+    memory: ByteSize,
+    /// How often each is run; three times at most what is ten times as large.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Where files are made; generated ones are left there. Default: a folder that is removed.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Run measured cycles under a profiler, such as `perf record -o /tmp/perf.data`.
+    #[arg(long, default_value = "")]
+    under: String,
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Mode {
+    /// Do one work in this process.
+    #[command(subcommand)]
+    Child(Work),
+}
+
+/// What can be measured by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    /// A cycle with few changes, rows in no order.
+    Steady,
+    /// The same, rows in key order.
+    Ordered,
+    /// A cycle without changes, in either order.
+    Unchanged,
+    /// 64 MiB against everything in memory.
+    Memory,
+    /// A first full load into the ndjson sink.
+    Ndjson,
+    /// A first full load into the SQLite sink, against a bare insert.
+    Sqlite,
+    /// A host that waits for its next cycle.
+    Idle,
+    /// Ten times as many rows.
+    Growth,
+    /// Ten times as many rows, twenty columns, 64 MiB; with rows kept, and with digests.
+    Large,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let end = match cli.mode {
+        Some(Mode::Child(work)) => work.perform(),
+        None => measure(&cli).map(|()| ExitCode::SUCCESS),
+    };
+    end.unwrap_or_else(|error| {
+        use std::io::Write;
+        // If standard error takes nothing, there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "measure: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let temporary;
+    let folder = if let Some(folder) = &cli.folder {
+        std::fs::create_dir_all(folder)?;
+        folder.as_path()
+    } else {
+        temporary = tempfile::tempdir()?;
+        temporary.path()
+    };
+    let bench = Bench {
+        data: Data::new(folder)?.under(&cli.under),
+        rows: cli.rows,
+        columns: cli.columns,
+        memory: cli.memory.as_u64(),
+        rounds: cli.rounds,
+    };
+    let works = match &*cli.works {
+        [] => Measure::value_variants(),
+        works => works,
+    };
+    let mut figures = Vec::new();
+    for work in works {
+        figures.extend(match work {
+            Measure::Steady => bench.steady()?,
+            Measure::Ordered => bench.ordered()?,
+            Measure::Unchanged => bench.unchanged()?,
+            Measure::Memory => bench.memory()?,
+            Measure::Ndjson => bench.ndjson()?,
+            Measure::Sqlite => bench.sqlite()?,
+            Measure::Idle => bench.idle()?,
+            Measure::Growth => bench.growth()?,
+            Measure::Large => bench.large()?,
+        });
+    }
+    print_table(&figures)
+}
+
+/// What is measured, and with what.
+struct Bench {
+    data: Data,
+    rows: u64,
+    columns: usize,
+    memory: u64,
+    rounds: usize,
+}
+
+/// A state folder and the file that its next cycle reads.
+struct Scene<'a> {
+    data: &'a Data,
+    state: PathBuf,
+    inbox: PathBuf,
+    new: Inventory,
+}
+
+impl Bench {
+    fn inventory(&self, order: Order) -> Inventory {
+        Inventory {
+            columns: self.columns,
+            ..Inventory::new(self.rows, order)
+        }
+    }
+
+    /// The scene of a cycle from one file to another.
+    fn scene(&self, old: Inventory, new: Inventory) -> Result<Scene<'_>> {
+        Ok(Scene {
+            data: &self.data,
+            state: self.data.state(old)?,
+            inbox: self.data.inbox(new)?,
+            new,
+        })
+    }
+
+    /// The scene of a steady cycle.
+    fn edited(&self, inventory: Inventory) -> Result<Scene<'_>> {
+        let order = match inventory.order {
+            Order::Key => Order::Key,
+            Order::Shuffled(_) => SECOND,
+        };
+        let edited = Inventory {
+            order,
+            edited: true,
+            ..inventory
+        };
+        self.scene(inventory, edited)
+    }
+
+    /// Measures a cycle against the parse.
+    fn cycle(&self, work: &str, scene: &Scene<'_>, bars: Bars) -> Result<Vec<Figure>> {
+        let runs = [
+            scene.parse("parse"),
+            scene.parse("parse again"),
+            scene.cycle(work, self.memory),
+        ];
+        let [parse, again, cycle] = interleaved(self.rounds, runs)?;
+        Ok(vec![
+            Figure::ratio("parse again", &again, "parse", &parse, Bars::default()),
+            Figure::ratio(work, &cycle, "parse", &parse, bars),
+        ])
+    }
+
+    fn steady(&self) -> Result<Vec<Figure>> {
+        let bars = Bars {
+            cpu: Some(AtMost(2.6)),
+            wall: Some(AtMost(2.0)),
+            ..Bars::default()
+        };
+        let scene = self.edited(self.inventory(FIRST))?;
+        self.cycle("steady cycle, no order", &scene, bars)
+    }
+
+    fn ordered(&self) -> Result<Vec<Figure>> {
+        let scene = self.edited(self.inventory(Order::Key))?;
+        let bars = Bars {
+            cpu: Some(AtMost(1.9)),
+            peak: Some(AtMost(48.0)),
+            wall: Some(AtMost(1.4)),
+            written: Some(scene.written()),
+        };
+        self.cycle("steady cycle, key order", &scene, bars)
+    }
+
+    fn unchanged(&self) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for (work, first, second) in [
+            ("nothing changed, no order", FIRST, SECOND),
+            ("nothing changed, key order", Order::Key, Order::Key),
+        ] {
+            let scene = self.scene(self.inventory(first), self.inventory(second))?;
+            let manifest = scene.state.join("bench/software/manifest");
+            // The times in it are not always of one length.
+            let bars = Bars {
+                written: Some(std::fs::metadata(manifest)?.len() + 32),
+                ..Bars::default()
+            };
+            figures.extend(self.cycle(work, &scene, bars)?);
+        }
+        Ok(figures)
+    }
+
+    fn memory(&self) -> Result<Vec<Figure>> {
+        let bars = Bars {
+            wall: Some(AtMost(1.8)),
+            ..Bars::default()
+        };
+        let scene = self.edited(self.inventory(FIRST))?;
+        let (small, all) = ("no order, 64 MiB", "everything in memory");
+        let runs = [scene.cycle(all, 16 << 30), scene.cycle(small, 64 << 20)];
+        let [in_memory, spilled] = interleaved(self.rounds, runs)?;
+        Ok(vec![Figure::ratio(small, &spilled, all, &in_memory, bars)])
+    }
+
+    fn ndjson(&self) -> Result<Vec<Figure>> {
+        let bars = Bars {
+            cpu: Some(AtMost(2.5)),
+            wall: Some(AtMost(2.5)),
+            ..Bars::default()
+        };
+        let scene = self.first()?;
+        let work = "first load into ndjson";
+        let runs = [
+            scene.parse("parse"),
+            scene.parse("parse again"),
+            scene.load(work, "--ndjson", self.memory),
+        ];
+        let [parse, again, load] = interleaved(self.rounds, runs)?;
+        Ok(vec![
+            Figure::ratio("parse again", &again, "parse", &parse, Bars::default()),
+            Figure::ratio(work, &load, "parse", &parse, bars),
+        ])
+    }
+
+    fn sqlite(&self) -> Result<Vec<Figure>> {
+        // At least 0.7 of the rows in the same time.
+        let bars = Bars {
+            wall: Some(AtMost(1.0 / 0.7)),
+            ..Bars::default()
+        };
+        let scene = self.first()?;
+        let (work, floor, index) = ("first load into SQLite", "bare insert", "insert and index");
+        let runs = [
+            scene.insert(floor, false),
+            scene.insert(index, true),
+            scene.load(work, "--sqlite", self.memory),
+        ];
+        let [insert, indexed, load] = interleaved(self.rounds, runs)?;
+        Ok(vec![
+            Figure::ratio(index, &indexed, floor, &insert, Bars::default()),
+            Figure::ratio(work, &load, floor, &insert, bars),
+        ])
+    }
+
+    fn idle(&self) -> Result<Vec<Figure>> {
+        let bars = Bars {
+            peak: Some(AtMost(20.0)),
+            wall: Some(AtMost(0.05)),
+            ..Bars::default()
+        };
+        let [idle] = interleaved(self.rounds, [Run::new("idle host", || idle(&self.data))])?;
+        Ok(vec![Figure::absolute(
+            "idle host; start to ready",
+            &idle,
+            bars,
+        )])
+    }
+
+    fn growth(&self) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for (order, name, peak) in [
+            (FIRST, "no order", None),
+            (Order::Key, "key order", Some(AtMost(48.0))),
+        ] {
+            let one = self.inventory(order);
+            let ten = Inventory {
+                rows: one.rows * 10,
+                ..one
+            };
+            let (one, ten) = (self.edited(one)?, self.edited(ten)?);
+            let written = (order == Order::Key).then(|| ten.written());
+            let (work, against) = (
+                format!("ten times the rows, {name}"),
+                format!("rows, {name}"),
+            );
+            let runs = [
+                one.cycle(&against, self.memory),
+                ten.cycle(&work, self.memory),
+            ];
+            let [one, ten] = interleaved(self.rounds.min(3), runs)?;
+            let bars = Bars {
+                cpu: Some(AtMost(11.0)),
+                wall: Some(AtMost(11.0)),
+                peak,
+                written,
+            };
+            figures.push(Figure::ratio(&work, &ten, &against, &one, bars));
+        }
+        Ok(figures)
+    }
+
+    fn large(&self) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for (work, data, cpu, peak) in [
+            ("large, no order, 64 MiB", self.data.clone(), 3.0, 128.0),
+            (
+                "the same, digests",
+                self.data.clone().with_digests(),
+                2.2,
+                96.0,
+            ),
+        ] {
+            let bench = Bench {
+                data,
+                rows: self.rows * 10,
+                columns: 20,
+                memory: 64 << 20,
+                rounds: self.rounds.min(3),
+            };
+            let inventory = Inventory {
+                changed: 20,
+                ..bench.inventory(FIRST)
+            };
+            let bars = Bars {
+                cpu: Some(AtMost(cpu)),
+                peak: Some(AtMost(peak)),
+                ..Bars::default()
+            };
+            let scene = bench.edited(inventory)?;
+            figures.extend(bench.cycle(work, &scene, bars)?);
+        }
+        Ok(figures)
+    }
+
+    /// The scene of a first load.
+    fn first(&self) -> Result<Scene<'_>> {
+        let new = self.inventory(FIRST);
+        Ok(Scene {
+            data: &self.data,
+            state: PathBuf::new(),
+            inbox: self.data.inbox(new)?,
+            new,
+        })
+    }
+}
+
+impl Scene<'_> {
+    fn file(&self) -> PathBuf {
+        self.inbox.join("software.csv")
+    }
+
+    /// What a steady cycle in key order may write.
+    fn written(&self) -> u64 {
+        self.new.edits().bytes * 13 / 10 + (64 << 10)
+    }
+
+    fn parse(&self, name: &str) -> Run<'_> {
+        Run::new(name, || {
+            usage_of(&mut self.data.work("parse", [&self.file()]))
+        })
+    }
+
+    /// One steady cycle, which must find exactly the edits.
+    fn cycle(&self, name: &str, memory: u64) -> Run<'_> {
+        let edits = if self.new.edited {
+            self.new.edits()
+        } else {
+            Edits::default()
+        };
+        Run::new(name, move || {
+            let state = self.data.copy(&self.state)?;
+            let used = usage_of(&mut self.data.cycle(&self.inbox, &state, memory))?;
+            edits.check(&used)?;
+            Ok(used)
+        })
+    }
+
+    /// One first load into a sink.
+    fn load<'a>(&'a self, name: &str, sink: &'a str, memory: u64) -> Run<'a> {
+        Run::new(name, move || {
+            let (state, out) = (self.data.empty("loaded")?, self.data.empty("out")?);
+            let mut cycle = self.data.cycle(&self.inbox, &state, memory);
+            usage_of(cycle.arg(sink).arg(out))
+        })
+    }
+
+    fn insert<'a>(&'a self, name: &str, index: bool) -> Run<'a> {
+        Run::new(name, move || {
+            let out = self.data.empty("out")?;
+            let mut insert = self.data.work("insert", [&self.file(), &out]);
+            if index {
+                insert.arg("--index");
+            }
+            usage_of(&mut insert)
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! What a child does.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytesize::ByteSize;
+use clap::Subcommand;
+use connector_core::{
+    Cycle, CycleOptions, FileStorage, NamedSink, Outcome, Retain, Store, SystemClock,
+};
+use connector_fileupload::{DatasetConfig, FileUpload, FileUploadConfig};
+use datasync::{NdjsonSink, SqliteSink};
+
+use crate::{
+    COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
+    child::print,
+    counted::{CountedStorage, NoSink},
+};
+
+/// One thing to measure, done in a process of its own.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Work {
+    /// Write a generated inventory.
+    Generate {
+        /// Where to.
+        file: PathBuf,
+        /// How many records.
+        #[arg(long)]
+        rows: u64,
+        /// How many columns.
+        #[arg(long)]
+        columns: usize,
+        /// How many records in a thousand are edited.
+        #[arg(long)]
+        changed: u64,
+        /// The seed of their order; without one, key order.
+        #[arg(long)]
+        shuffled: Option<u64>,
+        /// The edited state.
+        #[arg(long)]
+        edited: bool,
+    },
+    /// Only parse the file with the `csv` crate.
+    Parse {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Run one cycle over the file `software.csv` of a folder.
+    Cycle {
+        /// The folder.
+        inbox: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+        /// What sorting may use before it goes to disk.
+        #[arg(long, default_value = "256 MiB")]
+        memory: ByteSize,
+        /// Keep digests of rows instead of the rows.
+        #[arg(long)]
+        digests: bool,
+        /// Append the events to this file.
+        #[arg(long)]
+        ndjson: Option<PathBuf>,
+        /// Keep the records in this SQLite database.
+        #[arg(long)]
+        sqlite: Option<PathBuf>,
+    },
+    /// Insert the rows into a new SQLite table with one prepared statement in one transaction.
+    Insert {
+        /// The file.
+        file: PathBuf,
+        /// The database.
+        database: PathBuf,
+        /// Index the key afterwards, as a repository does.
+        #[arg(long)]
+        index: bool,
+    },
+    /// Be the program `datasync`.
+    Host {
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Work {
+    /// Does it, prints a report and returns how the process ends.
+    ///
+    /// # Errors
+    ///
+    /// Whatever went wrong in it.
+    pub fn perform(self) -> Result<ExitCode> {
+        let report = match self {
+            Self::Generate {
+                file,
+                rows,
+                columns,
+                changed,
+                shuffled,
+                edited,
+            } => {
+                let inventory = Inventory {
+                    rows,
+                    columns,
+                    changed,
+                    order: shuffled.map_or(Order::Key, Order::Shuffled),
+                    edited,
+                };
+                Report::from([("bytes".into(), inventory.write(&file)?)])
+            }
+            Self::Parse { file } => Report::from([("rows".into(), parse(&file)?)]),
+            Self::Cycle {
+                inbox,
+                state,
+                memory,
+                digests,
+                ndjson,
+                sqlite,
+            } => {
+                // As the program `datasync` has it.
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .build()?;
+                let sinks = Sinks { ndjson, sqlite };
+                let mut options = CycleOptions::default();
+                options.memory = memory.as_u64();
+                if digests {
+                    options.retain = Retain::Digests;
+                }
+                runtime.block_on(cycle(inbox, &state, options, sinks))?
+            }
+            Self::Insert {
+                file,
+                database,
+                index,
+            } => Report::from([("rows".into(), insert(&file, &database, index)?)]),
+            Self::Host { arguments } => {
+                let program = OsString::from("datasync");
+                return Ok(datasync::run(std::iter::once(program).chain(arguments)));
+            }
+        };
+        print(&report)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn parse(file: &Path) -> Result<u64> {
+    let mut reader = csv::Reader::from_path(file)?;
+    let mut record = csv::ByteRecord::new();
+    let mut rows = 0;
+    while reader.read_byte_record(&mut record)? {
+        std::hint::black_box(&record);
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+/// Where events go; without any they are dropped.
+struct Sinks {
+    ndjson: Option<PathBuf>,
+    sqlite: Option<PathBuf>,
+}
+
+async fn cycle(
+    inbox: PathBuf,
+    state: &Path,
+    options: CycleOptions,
+    sinks: Sinks,
+) -> Result<Report> {
+    let mut software = DatasetConfig::new("software", "software.csv");
+    let key = COLUMNS[..KEY_COLUMNS].iter();
+    software.key = key.map(|&name| name.to_owned()).collect();
+    let mut config = FileUploadConfig::new(inbox);
+    config.datasets.push(software);
+    let connector = FileUpload::new("bench", config)?;
+
+    let written = Arc::new(AtomicU64::new(0));
+    let storage = CountedStorage::new(FileStorage::new(state), Arc::clone(&written));
+    let store = Store::open(Arc::new(storage), Arc::new(SystemClock::default())).await?;
+    let mut cycle = Cycle::new(&store).options(options);
+    cycle = match sinks {
+        Sinks {
+            ndjson: Some(path), ..
+        } => cycle.sink(NamedSink::new("ndjson", NdjsonSink::open(&path).await?)),
+        Sinks {
+            sqlite: Some(path), ..
+        } => cycle.sink(NamedSink::new("sqlite", SqliteSink::open(&path).await?)),
+        _ => cycle.sink(NamedSink::new("none", NoSink)),
+    };
+    let report = cycle
+        .run(&connector)
+        .await?
+        .pop()
+        .ok_or("the folder holds no file")?;
+    let sent = match report.outcome {
+        Outcome::Synced(sent) if report.sink_errors.is_empty() => sent,
+        _ => return Err(format!("the cycle failed: {report:?}").into()),
+    };
+    Ok(Report::from([
+        ("inserts".into(), sent.inserts),
+        ("updates".into(), sent.updates),
+        ("deletes".into(), sent.deletes),
+        ("rows".into(), report.rows),
+        ("written".into(), written.load(Ordering::Relaxed)),
+    ]))
+}
+
+fn insert(file: &Path, database: &Path, index: bool) -> Result<u64> {
+    let mut reader = csv::Reader::from_path(file)?;
+    let quote = |name: &str| format!("\"{name}\"");
+    let columns: Vec<String> = reader.headers()?.iter().map(quote).collect();
+    let connection = rusqlite::Connection::open(database)?;
+    connection.execute_batch(&format!(
+        "BEGIN; CREATE TABLE software ({} TEXT)",
+        columns.join(" TEXT, ")
+    ))?;
+    let places = vec!["?"; columns.len()].join(", ");
+    let mut statement = connection.prepare(&format!("INSERT INTO software VALUES ({places})"))?;
+    let mut record = csv::StringRecord::new();
+    let mut rows = 0;
+    while reader.read_record(&mut record)? {
+        statement.execute(rusqlite::params_from_iter(&record))?;
+        rows += 1;
+    }
+    drop(statement);
+    if index {
+        let key = columns[..KEY_COLUMNS].join(", ");
+        connection.execute_batch(&format!("CREATE UNIQUE INDEX by_key ON software ({key})"))?;
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(rows)
+}
