@@ -499,9 +499,10 @@ impl<'a> Pass<'a> {
         let taken = tokio::task::spawn_blocking(move || {
             let taken = match load {
                 Load::Changes => {
-                    Taken::Changes(ChangesRead::new(&baseline, columns, memory, careful)?)
+                    let read = ChangesRead::new(&baseline, columns, memory, careful)?;
+                    Taken::Changes(Box::new(read))
                 }
-                _ => Taken::Full(FullRead::new(&baseline, columns, memory)?),
+                _ => Taken::Full(Box::new(FullRead::new(&baseline, columns, memory)?)),
             };
             take(batches, taken, baseline)
         });
@@ -588,8 +589,8 @@ impl std::fmt::Display for Took {
 
 /// What was read.
 enum Taken {
-    Full(FullRead),
-    Changes(ChangesRead),
+    Full(Box<FullRead>),
+    Changes(Box<ChangesRead>),
 }
 
 impl Taken {

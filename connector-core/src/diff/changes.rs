@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A read in the order of keys keeps so little that more memory is not worth taking.
-const ORDERED_SPOOL: u64 = 8 << 20;
+const ORDERED: u64 = 32 << 20;
 
 /// So many rows are looked up together.
 const TOGETHER: usize = 128;
@@ -34,6 +34,8 @@ pub(crate) struct ChangesRead {
     /// How many rows the baseline has.
     before: u64,
     memory: u64,
+    /// How much of it is for what differs.
+    differing: u64,
     read: u64,
     hashes: Vec<(KeyHash, RowHash)>,
     key: Vec<u8>,
@@ -49,28 +51,31 @@ impl ChangesRead {
         careful: bool,
     ) -> Result<Self> {
         let (layers, before) = (baseline.layers()?, baseline.committed()?.rows);
+        let mut all = memory;
         let known = if careful {
             Known::Nothing(Seen::Nothing)
         } else if layers.base().is_ordered() {
-            let most_missed = usize::try_from(memory / 256).unwrap_or(usize::MAX);
+            all = memory.min(ORDERED);
+            let most_missed = usize::try_from(all / 128).unwrap_or(usize::MAX);
             Known::Ordered(Box::new(Ordered::new(&layers, &schema, most_missed)?))
         } else {
             Known::unordered(&layers, before, memory / 4 * 3, Seen::Nothing)?
         };
         let spool = match known {
-            Known::Ordered(_) => ORDERED_SPOOL.min(memory / 2),
+            Known::Ordered(_) => all / 8 * 3,
             // What is kept is then what changed, or everything.
-            Known::Table(_) => memory / 8,
-            Known::Nothing(_) => memory / 4 * 3,
+            Known::Table(_) => all / 8,
+            Known::Nothing(_) => all / 4 * 3,
         };
         Ok(Self {
             spool: Spool::new(Arc::clone(&schema), spool),
             schema,
             layers,
             known,
-            entries: Runs::new("entries", memory / 8),
+            entries: Runs::new("entries", all / 8),
             before,
             memory,
+            differing: all / 4,
             read: 0,
             hashes: Vec::new(),
             key: Vec::new(),
@@ -168,7 +173,7 @@ impl ChangesRead {
             self.layers,
             spooled,
             (new, old, known),
-            self.memory / 8,
+            self.differing,
         )
     }
 }

@@ -32,7 +32,7 @@ impl Old {
     pub(super) fn stored(entry: Entry, layer: Layer, seen: bool) -> Self {
         Self {
             entry,
-            source: Source::Layer(layer),
+            source: Source::Layer(u32::try_from(layer).unwrap_or(u32::MAX)),
             base: (layer == 0).then_some(entry.place),
             seen,
         }
@@ -43,7 +43,7 @@ impl Old {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     Spool,
-    Layer(Layer),
+    Layer(u32),
 }
 
 /// The baseline's rows in the order of key hashes: all, or those that were not read as they are.
@@ -86,7 +86,8 @@ impl OldRows {
 /// One key that is new, gone, or has another row than before.
 #[derive(Clone, Copy)]
 struct Changed {
-    key: KeyHash,
+    /// A key hash; as bytes, it does not make the rest be aligned to its size.
+    key: [u8; 16],
     row: RowHash,
     /// In the spool; none when the key is gone.
     new: Place,
@@ -109,26 +110,26 @@ impl Item for Changed {
         let (source, old) = match self.old {
             None => (0, Place::NONE),
             Some((Source::Spool, place)) => (1, place),
-            Some((Source::Layer(layer), place)) => (layer + 2, place),
+            Some((Source::Layer(layer), place)) => (layer.saturating_add(2), place),
         };
         let mut bytes = [0; 52];
-        bytes[..16].copy_from_slice(&self.key.0.to_le_bytes());
+        bytes[..16].copy_from_slice(&self.key);
         bytes[16..24].copy_from_slice(&self.row.0.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.new.to_bytes());
         bytes[32..40].copy_from_slice(&old.to_bytes());
         bytes[40..48].copy_from_slice(&self.old_row.0.to_le_bytes());
-        bytes[48..].copy_from_slice(&u32::try_from(source).unwrap_or(u32::MAX).to_le_bytes());
+        bytes[48..].copy_from_slice(&u32::to_le_bytes(source));
         bytes
     }
 
     fn from_bytes(bytes: &[u8; 52]) -> Self {
         let old = Place::from_bytes(&part(bytes, 32));
         Self {
-            key: KeyHash(u128::from_le_bytes(part(bytes, 0))),
+            key: part(bytes, 0),
             row: RowHash(u64::from_le_bytes(part(bytes, 16))),
             new: Place::from_bytes(&part(bytes, 24)),
             old_row: RowHash(u64::from_le_bytes(part(bytes, 40))),
-            old: match u32::from_le_bytes(part(bytes, 48)) as usize {
+            old: match u32::from_le_bytes(part(bytes, 48)) {
                 0 => None,
                 1 => Some((Source::Spool, old)),
                 layer => Some((Source::Layer(layer - 2), old)),
@@ -154,7 +155,7 @@ pub(crate) struct Difference {
 
 /// How many bytes of rows as they were before are held while changes are written, and how many of
 /// them at most.
-const BEFORE_BYTES: u64 = 8 << 20;
+const BEFORE_BYTES: u64 = 4 << 20;
 const BEFORE_ROWS: usize = 1 << 16;
 
 impl Difference {
@@ -172,8 +173,8 @@ impl Difference {
         let manifest = baseline.committed()?;
         let mut diff = Self {
             schema: Arc::clone(spooled.schema()),
-            changed: Runs::new("changed", memory / 2),
-            superseded: Runs::new("superseded", memory / 8),
+            changed: Runs::new("changed", memory),
+            superseded: Runs::new("superseded", memory / 4),
             counts: Counts::default(),
             rows: manifest.rows,
             digest: manifest.digest,
@@ -275,7 +276,7 @@ impl Difference {
             return Ok(());
         };
         let changed = Changed {
-            key: entry.key,
+            key: entry.key.0.to_le_bytes(),
             row: entry.row,
             new: new.map_or(Place::NONE, |new| new.place),
             old: old.map(|old| (old.source, old.entry.place)),
@@ -294,7 +295,7 @@ impl Difference {
         let row_bytes = (manifest.base.bytes / manifest.rows.max(1)).max(1);
         let together = usize::try_from(BEFORE_BYTES / row_bytes).unwrap_or(BEFORE_ROWS);
         let mut writer = baseline.create(SegmentKind::Changes, "changes", &self.schema)?;
-        let mut entries = Runs::new("index", self.memory / 4);
+        let mut entries = Runs::new("index", self.memory / 2);
         let mut changed = self.changed.finish()?;
         let mut befores = Befores {
             layers: &self.layers,
@@ -325,7 +326,7 @@ impl Difference {
                     }
                 };
                 let entry = Entry {
-                    key: changed.key,
+                    key: KeyHash(u128::from_le_bytes(changed.key)),
                     row: changed.row,
                     place,
                 };
@@ -365,7 +366,7 @@ impl Befores<'_> {
             let (row, kept) = match source {
                 Source::Spool => (spooled.fetch(place)?, false),
                 Source::Layer(layer) => (
-                    self.fetchers[layer].row(place)?,
+                    self.fetchers[layer as usize].row(place)?,
                     layer == 0 && self.layers.base().keeps_digests(),
                 ),
             };

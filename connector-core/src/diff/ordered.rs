@@ -36,8 +36,8 @@ pub(super) struct Ordered {
     /// The keys that changed since the base, in the order of their hashes, and which were read.
     overlay: Vec<(Entry, Layer)>,
     overlay_seen: Vec<bool>,
-    /// Rows of the base that did not arrive at their place, and where they stand in the base.
-    missed: Vec<(Entry, Place)>,
+    /// Rows of the base that did not arrive at their place.
+    missed: Vec<Old>,
     most_missed: usize,
     last: Last,
     key: Vec<u8>,
@@ -174,14 +174,25 @@ impl Ordered {
     /// Passes over the current row of the base, which did not arrive; its key is in `base_key`.
     fn miss(&mut self, spool: &mut Spool, baseline: &Baseline) -> Result<()> {
         if let Some(row) = self.base.current() {
-            let (key, at) = (KeyHash::of(&self.base_key), self.base.place());
+            let base = self.base.place();
             // The row as it was is wanted for all of these, and here it is.
-            let place = match &self.digester {
-                None => spool.push(0, row, baseline)?,
-                Some(_) => at,
+            let place = if self.digester.is_none() && spool.has_room() {
+                Some(spool.push(0, row, baseline)?)
+            } else {
+                None
             };
-            let row = RowHash::of(RowRef::new(&self.columns, row));
-            self.missed.push((Entry { key, row, place }, at));
+            let entry = Entry {
+                key: KeyHash::of(&self.base_key),
+                row: RowHash::of(RowRef::new(&self.columns, row)),
+                place: place.unwrap_or(base),
+            };
+            let source = place.map_or(Source::Layer(0), |_| Source::Spool);
+            self.missed.push(Old {
+                entry,
+                source,
+                base: Some(base),
+                seen: false,
+            });
         }
         self.advance()
     }
@@ -230,7 +241,7 @@ impl Ordered {
         let changed = self.overlay.iter().zip(&self.overlay_seen);
         Passed {
             until,
-            missed: self.missed.iter().map(|(_, place)| *place).collect(),
+            missed: self.missed.iter().filter_map(|old| old.base).collect(),
             changed: changed
                 .filter(|(_, seen)| **seen)
                 .map(|((entry, _), _)| entry.key)
@@ -239,21 +250,12 @@ impl Ordered {
     }
 
     fn into_old(self) -> Vec<Old> {
-        let source = match self.digester {
-            None => Source::Spool,
-            Some(_) => Source::Layer(0),
-        };
-        let missed = self.missed.into_iter().map(|(entry, place)| Old {
-            entry,
-            source,
-            base: Some(place),
-            seen: false,
-        });
+        let mut old = self.missed;
         let overlay = self.overlay.into_iter().zip(self.overlay_seen);
         let unread = overlay
             .filter(|((entry, _), seen)| !seen && entry.place != Place::NONE)
             .map(|((entry, layer), _)| Old::stored(entry, layer, false));
-        let mut old: Vec<Old> = missed.chain(unread).collect();
+        old.extend(unread);
         old.sort_unstable_by_key(|old| old.entry.key);
         old
     }

@@ -69,6 +69,11 @@ impl Spool {
         Ok(place)
     }
 
+    /// Tells whether there is room for what could be fetched again as well.
+    pub(super) fn has_room(&self) -> bool {
+        self.file.is_none() && self.memory.len() * PIECE < self.limit / 2
+    }
+
     /// Ends taking in.
     pub(super) fn finish(mut self, baseline: &Baseline) -> Result<SpooledRows> {
         let fetcher = match &mut self.file {
