@@ -111,6 +111,7 @@ impl Baseline {
             .manifest
             .as_ref()
             .map_or(1, |manifest| manifest.generation + 1);
+        self.check_new_files(&next)?;
         // Until the folder is read again nobody knows which of the two states is there.
         self.broken = true;
         self.sync_names(first)?;
@@ -146,6 +147,30 @@ impl Baseline {
         self.sweep();
         if let Err(error) = self.storage.remove(&self.folder) {
             tracing::debug!(folder = self.folder, error = %error, "an empty folder stays");
+        }
+        Ok(())
+    }
+
+    /// A new segment that somebody removed or cut while it was written, which goes unnoticed as
+    /// long as it is open, must not become part of the state.
+    fn check_new_files(&self, next: &Manifest) -> Result<()> {
+        let known: Vec<&str> = self.manifest.iter().flat_map(Manifest::files).collect();
+        let new = next.segments();
+        for segment in new.filter(|segment| !known.contains(&segment.file.as_str())) {
+            let path = format!("{}/{}", self.folder, segment.file);
+            let failed = |error| {
+                Error::new(
+                    ErrorKind::Storage,
+                    "a file that was just written is not there; does another program clean up the \
+                     state folder?",
+                )
+                .with("path", self.storage.locate(&path))
+                .with_source(error)
+            };
+            let size = self.storage.open(&path).and_then(|file| file.size());
+            if size.map_err(failed)? != segment.bytes {
+                return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+            }
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ pub(crate) struct Lab {
     pub(crate) source: Arc<MemoryDataset>,
     pub(crate) sinks: Vec<(&'static str, Sink)>,
     pub(crate) options: CycleOptions,
+    pub(crate) clock: ManualClock,
     store: Option<Store>,
 }
 
@@ -61,6 +62,7 @@ impl Lab {
                 .map(|name| (*name, Sink::new(MemorySink::default())))
                 .collect(),
             options: CycleOptions::default(),
+            clock: ManualClock::default(),
             store: None,
         }
     }
@@ -72,7 +74,7 @@ impl Lab {
     /// The store of this process.
     pub(crate) async fn store(&mut self) -> Store {
         if self.store.is_none() {
-            let clock = Arc::new(ManualClock::default());
+            let clock = Arc::new(self.clock.clone());
             self.store = Some(
                 Store::open(Arc::new(self.storage.clone()), clock)
                     .await
