@@ -8,7 +8,7 @@ use std::{
 
 use connector_core::{
     ChangeEvent, CycleId, DatasetId, DatasetReport, Digest, Duplicates, Outcome, Row, Schema, Sink,
-    Storage, Value,
+    Value,
     memory::{MemoryDataset, MemorySink},
     schema::{Declared, int, text},
 };
@@ -265,8 +265,8 @@ impl World {
     pub(crate) async fn check_end(&mut self, step: usize, place: &str) {
         self.check_copies(step, place).await;
         assert_eq!(
-            self.files(),
-            named(&self.lab.storage),
+            self.lab.files(),
+            self.lab.named(),
             "{place}: files of nobody"
         );
     }
@@ -279,54 +279,12 @@ impl World {
         assert!(shown(&self.lab.copy(1)) == expected, "{place}");
     }
 
-    /// The files of the first data set.
-    pub(crate) fn files(&self) -> Vec<String> {
-        let mut files = self.lab.storage.files();
-        files.retain(|file| file.starts_with("lab/devices/"));
-        files
-    }
-
     /// The files of one read's own.
     pub(crate) fn spilled(&self) -> Vec<String> {
         let mut files = self.lab.storage.files();
         files.retain(|file| file.contains(".spool") || file.contains(".run-"));
         files
     }
-}
-
-/// Reads a file whole.
-fn read(storage: &CrashStorage, file: &str) -> Vec<u8> {
-    let file = storage.open(file).unwrap();
-    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
-    file.read_at(0, &mut bytes).unwrap();
-    bytes
-}
-
-/// The manifest and the files that it names, in order; nothing when there is none.
-fn named(storage: &CrashStorage) -> Vec<String> {
-    fn collect(json: &serde_json::Value, files: &mut Vec<String>) {
-        match json {
-            serde_json::Value::Object(members) => {
-                for (name, value) in members {
-                    match value.as_str() {
-                        Some(file) if name == "file" => files.push(format!("lab/devices/{file}")),
-                        _ => collect(value, files),
-                    }
-                }
-            }
-            serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, files)),
-            _ => {}
-        }
-    }
-    let mut files = vec!["lab/devices/manifest".to_owned()];
-    if !storage.files().contains(&files[0]) {
-        return Vec::new();
-    }
-    let text = read(storage, &files[0]);
-    let body = text.iter().position(|byte| *byte == b'\n').unwrap();
-    collect(&serde_json::from_slice(&text[body..]).unwrap(), &mut files);
-    files.sort_unstable();
-    files
 }
 
 /// What outlives a process: the disk, and what each sink has committed.
@@ -353,7 +311,7 @@ impl Checkpoint {
     pub(crate) fn image(&self, unsynced: Unsynced) -> u64 {
         let (storage, mut sum) = (self.storage.reopen(unsynced), DefaultHasher::new());
         for file in storage.files() {
-            (&file, read(&storage, &file)).hash(&mut sum);
+            (&file, lab::read(&storage, &file)).hash(&mut sum);
         }
         for events in &self.events {
             events.len().hash(&mut sum);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use connector_core::{
     ChangeEvent, Cycle, CycleOptions, DatasetId, DatasetReport, NamedSink, Outcome, Row, Schema,
-    Store, Value,
+    Storage, Store, Value,
     memory::{MemoryDataset, MemorySink},
     schema::{Declared, int, text},
 };
@@ -46,6 +46,14 @@ pub(crate) fn devices(
         .into_iter()
         .map(|n| device(&format!("PC-{n:05}"), cores))
         .collect()
+}
+
+/// Reads a file whole.
+pub(crate) fn read(storage: &CrashStorage, file: &str) -> Vec<u8> {
+    let file = storage.open(file).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
 }
 
 impl Lab {
@@ -153,5 +161,43 @@ impl Lab {
             all.extend(some);
         }
         all
+    }
+
+    /// The files of the data set.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut files = self.storage.files();
+        files.retain(|file| file.starts_with("lab/devices/"));
+        files
+    }
+
+    /// The manifest and the files that it names, in order; nothing when there is none.
+    pub(crate) fn named(&self) -> Vec<String> {
+        fn collect(json: &serde_json::Value, files: &mut Vec<String>) {
+            match json {
+                serde_json::Value::Object(members) => {
+                    for (name, value) in members {
+                        match value.as_str() {
+                            Some(file) if name == "file" => {
+                                files.push(format!("lab/devices/{file}"));
+                            }
+                            _ => collect(value, files),
+                        }
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    items.iter().for_each(|item| collect(item, files));
+                }
+                _ => {}
+            }
+        }
+        let mut files = vec!["lab/devices/manifest".to_owned()];
+        if !self.storage.files().contains(&files[0]) {
+            return Vec::new();
+        }
+        let text = read(&self.storage, &files[0]);
+        let body = text.iter().position(|byte| *byte == b'\n').unwrap();
+        collect(&serde_json::from_slice(&text[body..]).unwrap(), &mut files);
+        files.sort_unstable();
+        files
     }
 }
