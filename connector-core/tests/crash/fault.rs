@@ -1,9 +1,18 @@
 //! Something goes wrong at every storage call, and the process goes on.
 
-use connector_core::{DatasetReport, ErrorKind, Outcome};
-use connector_testkit::{StorageFault, Unsynced};
+use std::{sync::Arc, time::Duration};
 
-use super::script::{Checkpoint, STEPS, rehearse};
+use async_trait::async_trait;
+use connector_core::{
+    Dataset, DatasetInfo, DatasetReport, ErrorKind, Outcome, Result, Schema, SnapshotWriter, Store,
+};
+use connector_testkit::{StorageFault, Unsynced};
+use futures::FutureExt;
+
+use super::{
+    lab::{Lab, devices},
+    script::{Checkpoint, STEPS, World, rehearse},
+};
 
 async fn fail_everywhere(fault: StorageFault) {
     let run = rehearse().await;
@@ -154,4 +163,66 @@ async fn a_right_that_is_lost_for_a_while() {
 #[tokio::test]
 async fn a_file_that_somebody_else_removes() {
     fail_everywhere(StorageFault::Removed).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_locked_is_named() {
+    let lab = Lab::new(&[]);
+    lab.storage.fault_at(1, StorageFault::Denied);
+    let store = Store::open(Arc::new(lab.storage.clone()), Arc::new(lab.clock.clone()));
+    let error = store.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("path: memory:"), "{error}");
+}
+
+/// A source that returns its rows and then no end.
+#[derive(Debug)]
+struct Endless(Arc<dyn Dataset>);
+
+#[async_trait]
+impl Dataset for Endless {
+    fn info(&self) -> &DatasetInfo {
+        self.0.info()
+    }
+
+    async fn schema(&self, known: Option<&Arc<Schema>>) -> Result<Arc<Schema>> {
+        self.0.schema(known).await
+    }
+
+    async fn read(&self, out: &mut SnapshotWriter) -> Result<()> {
+        self.0.read(out).await?;
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn what_was_spilled_goes_when_a_cycle_is_dropped() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.build().unwrap()
+    };
+    let mut world = World::new();
+    runtime().block_on(async {
+        world.lab.source.set(devices(0..20_000, 1));
+        world.lab.synced().await;
+    });
+    world.lab.stop();
+    world.lab.clock.advance(Duration::from_secs(60));
+    world.lab.source.set(devices(0..20_000, 2));
+    world.lab.options.memory = 0;
+
+    let dropped = runtime();
+    dropped.block_on(async {
+        let cycle = world.lab.cycle().await;
+        let source = Endless(Arc::clone(&world.lab.source) as Arc<dyn Dataset>);
+        let mut run = Box::pin(cycle.run_dataset("lab", &source));
+        while world.spilled().len() < 2 {
+            assert!((&mut run).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    });
+    // Waits for the threads that the cycle has left.
+    drop(dropped);
+    assert_eq!(world.spilled(), [""; 0]);
+    assert_eq!(world.lab.files(), world.lab.named());
 }
