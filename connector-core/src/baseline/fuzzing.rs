@@ -53,9 +53,9 @@ fn read_segment(bytes: Vec<u8>) -> Option<()> {
     let segment = Segment::open(&OneFile(Arc::new(bytes)), "", &named).ok()?;
     let segment = Arc::new(segment);
     let _ = segment.dead();
-    let (mut fetcher, mut index) = (segment.fetcher(), segment.index());
+    let (mut by_place, mut index) = (segment.fetcher(), segment.index());
     while let Ok(Some(entry)) = index.next() {
-        let _ = fetcher.row(entry.place);
+        let _ = by_place.row(entry.place);
     }
     let mut records = segment.records();
     loop {
@@ -74,7 +74,7 @@ fn read_segment(bytes: Vec<u8>) -> Option<()> {
                 (place, rows)
             }
         };
-        let fetched = fetcher.row(place).ok();
+        let fetched = by_place.row(place).ok();
         let first = rows[0].as_ref().map(crate::row::Row::bytes);
         assert_eq!(fetched.as_deref(), first, "another row at {place:?}");
         rows.iter().flatten().for_each(touch);

@@ -185,7 +185,9 @@ impl Lab {
                     }
                 }
                 serde_json::Value::Array(items) => {
-                    items.iter().for_each(|item| collect(item, files));
+                    for item in items {
+                        collect(item, files);
+                    }
                 }
                 _ => {}
             }
