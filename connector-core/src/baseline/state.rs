@@ -329,7 +329,7 @@ mod tests {
         };
         let base = |baseline: &Baseline| {
             let writer = baseline.create(SegmentKind::Base, "base", &SCHEMA.into());
-            writer.and_then(|writer| writer.into_index()?.finish(&[]))
+            writer.and_then(|writer| writer.into_index()?.finish_base(std::iter::empty(), false))
         };
         let mut baseline = open();
         let manifest = empty(base(&baseline).unwrap());
