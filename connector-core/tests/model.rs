@@ -209,10 +209,12 @@ impl World {
                 sum.finish()
             }),
         }
+        let whole = rows.clone();
         for Copy { of, at, differs } in self.copies.iter().filter(|_| len > 0) {
-            let mut copy = rows[usize::from(*of) % len].clone();
+            let mut copy = whole[usize::from(*of) % len].clone();
             if *differs {
-                copy = lesser(copy);
+                let schema = self.schema(Duplicates::KeepGreatest);
+                copy = lab::loser(&schema, &copy, |n| Value::Int(1000 + n), 1);
             }
             rows.insert(usize::from(*at) % (rows.len() + 1), copy);
         }
@@ -227,12 +229,6 @@ impl World {
         }
         rows
     }
-}
-
-/// Another row of the same key, which loses against the row: null is the greatest.
-fn lesser(mut row: Vec<Value<'static>>) -> Vec<Value<'static>> {
-    row[1] = Value::Int(row[1].as_int().map_or(3, |cores| cores - 1));
-    row
 }
 
 /// The compared columns, those that the copy does not have yet as null.
@@ -307,7 +303,9 @@ async fn live(steps: Vec<Step>) {
             Step::Refuse => {
                 let mut rows = world.read();
                 if let Some(row) = rows.first() {
-                    rows.push(lesser(lesser(row.clone())));
+                    let mut differs = row.clone();
+                    differs[1] = Value::Int(-1);
+                    rows.push(differs);
                     lab.source.set(rows);
                     lab.source.set_schema(world.schema(Duplicates::Fail));
                     assert!(!lab.sync().await.is_ok());

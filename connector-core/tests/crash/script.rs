@@ -52,7 +52,7 @@ fn facts(n: u32, version: u32) -> String {
             .wrapping_add(1);
         char::from(b"0123456789abcdefghijklmnopqrstuv"[(state >> 59) as usize])
     });
-    format!("b{}", letters.collect::<String>())
+    letters.collect()
 }
 
 /// The records after a step: number and version, in the order of keys.
@@ -87,6 +87,11 @@ fn row(step: usize, (n, version): (u32, u32)) -> Vec<Value<'static>> {
     row
 }
 
+fn schema(step: usize) -> Schema {
+    let columns = if step < 4 { NARROW } else { WIDE };
+    Schema::from(columns).with_duplicates(Duplicates::KeepGreatest)
+}
+
 /// What the source returns in a step: its records in some order, some of them more than once.
 fn source(step: usize) -> Vec<Vec<Value<'static>>> {
     let mut rows: Vec<_> = records(step).into_iter().map(|r| row(step, r)).collect();
@@ -99,8 +104,11 @@ fn source(step: usize) -> Vec<Vec<Value<'static>>> {
     if step == 1 || step == 6 {
         // A twin far away, and one that differs and loses, on either side of the row.
         let (twin, mut first, mut last) = (rows[7].clone(), rows[5].clone(), rows[200].clone());
-        first[2] = Value::Text(first[2].to_string().replacen('b', "a", 1).into());
-        last[2] = Value::Text(last[2].to_string().replacen('b', "a", 1).into());
+        for differs in [&mut first, &mut last] {
+            let facts = differs[2].to_string();
+            let other = |n| Value::Text(format!("{facts} {n}").into());
+            *differs = lab::loser(&schema(step), differs, other, 2);
+        }
         rows.insert(0, first);
         rows.insert(150, twin);
         rows.push(last);
@@ -149,9 +157,7 @@ impl World {
     }
 
     fn arrange(&mut self, step: usize) {
-        let columns = if step < 4 { NARROW } else { WIDE };
-        let schema = Schema::from(columns).with_duplicates(Duplicates::KeepGreatest);
-        self.lab.source.set_schema(Arc::new(schema));
+        self.lab.source.set_schema(Arc::new(schema(step)));
         self.lab.source.set(source(step));
         self.lab.source.set_failure(None);
         self.lab.options.clean = false;

@@ -48,6 +48,38 @@ pub(crate) fn devices(
         .collect()
 }
 
+/// Another row of the same key that loses against `row` where the row with the greatest hash is
+/// kept. `other` makes rows that differ, by number.
+pub(crate) fn loser(
+    schema: &Schema,
+    row: &[Value<'static>],
+    other: impl Fn(i64) -> Value<'static>,
+    column: usize,
+) -> Vec<Value<'static>> {
+    let compared = schema
+        .columns()
+        .iter()
+        .filter(|column| !column.is_volatile());
+    let compared = Arc::new(Schema::new(compared.cloned().collect::<Vec<_>>()).unwrap());
+    let hash = |row: &[Value<'static>]| {
+        let cells = schema.columns().iter().zip(row);
+        let cells = cells.filter(|(column, _)| !column.is_volatile());
+        let values: Vec<_> = cells.map(|(_, value)| value.clone()).collect();
+        let row = Row::from_values(&compared, &values).unwrap();
+        twox_hash::XxHash3_64::oneshot(row.bytes())
+    };
+    let mut others = (0_i64..).map(|number| {
+        let mut differs = row.to_vec();
+        differs[column] = other(number);
+        differs
+    });
+    let greatest = hash(row);
+    others
+        .into_iter()
+        .find(|other| hash(other) < greatest)
+        .unwrap()
+}
+
 /// Reads a file whole.
 pub(crate) fn read(storage: &CrashStorage, file: &str) -> Vec<u8> {
     let file = storage.open(file).unwrap();
