@@ -126,7 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::NewSink),
         1 => any::<u8>().prop_map(Step::LostSink),
         1 => (0_u8..4).prop_map(Step::History),
-        2 => prop::sample::select(vec![0, 200, 8 << 10, 1 << 20]).prop_map(Step::Memory),
+        2 => prop::sample::select(vec![0, 200, 8 << 10, 64 << 10, 1 << 20]).prop_map(Step::Memory),
     ]
 }
 

@@ -12,7 +12,7 @@ use super::script::{Checkpoint, STEPS, World, rehearse};
 const PARTS: usize = 4;
 
 /// How many times chance says which names and bytes a crash has kept.
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 40;
 
 async fn crash(part: usize) {
     let run = rehearse().await;

@@ -287,8 +287,12 @@ impl World {
 
     /// The files of one read's own.
     pub(crate) fn spilled(&self) -> Vec<String> {
-        let mut files = self.lab.storage.files();
-        files.retain(|file| file.contains(".spool") || file.contains(".run-"));
+        let stays = |file: &str| {
+            let ends = [".base", ".changes", "/manifest", "/manifest.new"];
+            ends.iter().any(|end| file.ends_with(end))
+        };
+        let mut files = self.lab.files();
+        files.retain(|file| !stays(file));
         files
     }
 }
@@ -367,5 +371,12 @@ pub(crate) async fn rehearse() -> Vec<(Checkpoint, Vec<String>)> {
         let next = Checkpoint::take(&mut world, number + 1);
         run.push((std::mem::replace(&mut checkpoint, next), calls));
     }
+    let made = |end: &str, steps: &[usize]| {
+        let mut calls = steps.iter().flat_map(|step| &run[*step].1);
+        calls.any(|call| call.starts_with("create lab/devices/") && call.contains(end))
+    };
+    assert!(made(".base", &[3]), "no fold");
+    assert!(made(".spool", &[1, 2]), "no row was spilled");
+    assert!(made(".entries-0", &[1, 2]), "no entry was spilled");
     run
 }
