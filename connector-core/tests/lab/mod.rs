@@ -68,14 +68,14 @@ pub(crate) fn loser(
         let row = Row::from_values(&compared, &values).unwrap();
         twox_hash::XxHash3_64::oneshot(row.bytes())
     };
-    let mut others = (0_i64..).map(|number| {
+    let greatest = hash(row);
+    let others = (0..).map(|number| {
         let mut differs = row.to_vec();
         differs[column] = other(number);
         differs
     });
-    let greatest = hash(row);
     others
-        .into_iter()
+        .take(100)
         .find(|other| hash(other) < greatest)
         .unwrap()
 }
