@@ -248,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        baseline::{FileStorage, ReadFile, WriteFile},
+        baseline::{FileStorage, ReadFile, Retain, WriteFile},
         event::{CycleId, Digest},
         schema::{Declared, int},
         time::Timestamp,
@@ -313,6 +313,7 @@ mod tests {
             changes: Vec::new(),
             sinks: BTreeMap::new(),
             held: None,
+            retained: Retain::Rows,
         }
     }
 

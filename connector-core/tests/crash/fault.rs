@@ -207,7 +207,7 @@ fn what_was_spilled_goes_when_a_cycle_is_dropped() {
         world.lab.synced().await;
     });
     world.lab.stop();
-    world.lab.clock.advance(Duration::from_secs(60));
+    world.lab.clock.advance(Duration::from_mins(1));
     world.lab.source.set(devices((0..20_000).rev(), 2));
     world.lab.options.memory = 0;
 

@@ -2,6 +2,7 @@
 //! cycles. Whatever is left is one whole committed state, and goes on to what the source holds.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+#![expect(clippy::print_stdout, reason = "how much was tried, for `--nocapture`")]
 
 mod crash;
 mod fault;

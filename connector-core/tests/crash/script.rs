@@ -233,7 +233,7 @@ impl World {
     pub(crate) fn reopen(&mut self, unsynced: Unsynced) {
         self.lab.stop();
         self.lab.storage = self.lab.storage.reopen(unsynced);
-        self.lab.clock.advance(Duration::from_secs(60));
+        self.lab.clock.advance(Duration::from_mins(1));
     }
 
     /// C1: the committed state is the one before the step or the one after it, and its digest is
@@ -256,7 +256,9 @@ impl World {
         };
         let rows = self.lab.baseline().await;
         let mut digest = Digest::default();
-        rows.iter().for_each(|row| digest.add(row));
+        for row in &rows {
+            digest.add(row);
+        }
         assert_eq!(rows.len() as u64, status.rows, "{place}");
         assert_eq!(digest, status.digest, "{place}");
         let rows = shown(&rows);
@@ -333,7 +335,7 @@ impl Checkpoint {
     pub(crate) async fn world(&self) -> World {
         let mut world = World::new();
         world.lab.storage = self.storage.copy();
-        world.lab.clock.advance(Duration::from_secs(60 * self.age));
+        world.lab.clock.advance(Duration::from_mins(self.age));
         for ((_, sink), events) in world.lab.sinks.iter().zip(&self.events) {
             receive(sink.inner().clone(), events).await;
         }

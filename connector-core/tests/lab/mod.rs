@@ -75,7 +75,7 @@ pub(crate) fn loser(
         differs
     });
     others
-        .take(100)
+        .take(1_000_000)
         .find(|other| hash(other) < greatest)
         .unwrap()
 }
