@@ -15,6 +15,9 @@ mod diff;
 mod error;
 mod event;
 mod fold;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod layer;
 pub mod memory;

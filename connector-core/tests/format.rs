@@ -8,8 +8,8 @@ mod lab;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use connector_core::{
-    Change, ChangeEvent, Cycle, ErrorKind, FileStorage, NamedSink, Outcome, Row, Storage, Store,
-    memory::MemorySink,
+    Change, ChangeEvent, Cycle, Duplicates, ErrorKind, FileStorage, NamedSink, Outcome, Row,
+    Schema, Storage, Store, memory::MemorySink,
 };
 use connector_testkit::{CrashStorage, ManualClock, Unsynced};
 use lab::{Lab, device, devices};
@@ -18,6 +18,23 @@ use lab::{Lab, device, devices};
 async fn filled() -> Lab {
     let mut lab = Lab::new(&["one", "two"]);
     lab.source.set(devices(0..6, 8));
+    lab.synced().await;
+    lab.source
+        .set([devices(1..6, 8), vec![device("new", 1)]].concat());
+    lab.synced().await;
+    lab.source.set(Vec::new());
+    assert!(matches!(lab.sync().await.outcome, Outcome::Held(_)));
+    lab
+}
+
+/// As [`filled`], with rows in the base that lost to another of their key, and with `memory` for
+/// what is read.
+async fn repeated(memory: u64) -> Lab {
+    let schema = Schema::from(lab::DEVICES).with_duplicates(Duplicates::KeepGreatest);
+    let mut lab = Lab::with_schema(&["one", "two"], Arc::new(schema));
+    lab.options.memory = memory;
+    lab.source
+        .set([devices(0..6, 8), devices(2..5, 4)].concat());
     lab.synced().await;
     lab.source
         .set([devices(1..6, 8), vec![device("new", 1)]].concat());
@@ -57,39 +74,37 @@ async fn history(store: &Store) -> connector_core::Result<Vec<ChangeEvent>> {
 }
 
 #[tokio::test]
-async fn a_damaged_byte_anywhere_is_found_or_changes_nothing() {
-    let mut lab = filled().await;
+async fn a_damaged_byte_anywhere_is_found() {
+    let mut lab = repeated(0).await;
     let (good_rows, good_history) = (lab.baseline().await, lab.history().await);
-    let files = lab.storage.files();
+    let files = lab.files();
+    let kinds = ["manifest", ".base", ".changes"];
+    assert!(
+        kinds
+            .iter()
+            .all(|kind| files.iter().any(|f| f.ends_with(kind)))
+    );
+    assert_eq!(files, lab.named());
     lab.stop();
-    let mut found = 0;
     for (file, bytes) in contents(&lab.storage, &files) {
         for offset in 0..bytes.len() as u64 {
-            let storage = lab.storage.reopen(Unsynced::Kept);
-            storage.damage(&file, offset).unwrap();
-            let clock = Arc::new(ManualClock::default());
-            let store = Store::open(Arc::new(storage), clock).await.unwrap();
             let place = format!("{file} at {offset}");
-
-            let rows = rows(&store).await;
-            let history = history(&store).await;
-            for error in [rows.as_ref().err(), history.as_ref().err()]
-                .into_iter()
-                .flatten()
-            {
-                assert_eq!(error.kind(), ErrorKind::Storage, "{place}: {error:#}");
-                assert!(
-                    format!("{error:#}").contains("lab/devices/"),
-                    "{place}: {error:#}"
-                );
-            }
-            found += u32::from(rows.is_err() || history.is_err());
+            let damaged = || async {
+                let storage = lab.storage.reopen(Unsynced::Kept);
+                storage.damage(&file, offset).unwrap();
+                let clock = Arc::new(ManualClock::default());
+                Store::open(Arc::new(storage), clock).await.unwrap()
+            };
+            let store = damaged().await;
+            let (rows, history) = (rows(&store).await, history(&store).await);
+            let mut errors: Vec<_> = rows.as_ref().err().into_iter().collect();
+            errors.extend(history.as_ref().err());
             assert!(
-                rows.is_err() || rows.unwrap() == good_rows,
+                rows.as_ref().is_err() || *rows.as_ref().unwrap() == good_rows,
                 "{place}: other rows"
             );
             assert!(
-                history.is_err() || history.unwrap() == good_history,
+                history.as_ref().is_err() || *history.as_ref().unwrap() == good_history,
                 "{place}: other history"
             );
 
@@ -97,31 +112,50 @@ async fn a_damaged_byte_anywhere_is_found_or_changes_nothing() {
             lab.source.set(devices(2..7, 8));
             let sink = MemorySink::default();
             let cycle = Cycle::new(&store).sink(NamedSink::new("three", sink.clone()));
-            match cycle.run_dataset("lab", &*lab.source).await.outcome {
-                Outcome::Failed(error) => assert_eq!(error.kind(), ErrorKind::Storage, "{place}"),
+            let cycled = cycle.run_dataset("lab", &*lab.source).await.outcome;
+            match &cycled {
+                Outcome::Failed(error) => errors.push(error),
                 Outcome::Synced(_) => assert_eq!(sink.rows(&Lab::id()).len(), 5, "{place}"),
                 Outcome::Held(held) => panic!("{place}: {held:?}"),
             }
+
+            // So does the cycle that is held, whose file nobody has read until now.
+            let sink = MemorySink::default();
+            let cycle = Cycle::new(&damaged().await).sink(NamedSink::new("three", sink.clone()));
+            let approved = cycle.approve(&Lab::id()).await.outcome;
+            match &approved {
+                Outcome::Failed(error) => errors.push(error),
+                _ => assert!(sink.rows(&Lab::id()).is_empty(), "{place}"),
+            }
+
+            assert!(!errors.is_empty(), "{place}: nobody noticed");
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::Storage, "{place}: {error:#}");
+                let text = format!("{error:#}");
+                assert!(text.contains(&format!("memory:{file}")), "{place}: {text}");
+            }
         }
     }
-    // The held cycle is read by nobody here, and a lock's holder is only a message.
-    assert!(found > 2000, "{found} bytes of damage were found");
 }
 
 #[tokio::test]
 async fn the_same_input_gives_the_same_bytes() {
-    let (one, other) = (filled().await, filled().await);
-    let files: Vec<String> = one
-        .storage
-        .files()
-        .into_iter()
-        .filter(|file| file.contains("devices/"))
-        .collect();
-    assert!(files.len() >= 4, "{files:?}");
-    assert_eq!(
-        contents(&one.storage, &files),
-        contents(&other.storage, &files)
-    );
+    // However much of it was in memory.
+    let labs = [filled().await, filled().await];
+    let repeated = [
+        repeated(0).await,
+        repeated(0).await,
+        repeated(1 << 20).await,
+    ];
+    for labs in [&labs[..], &repeated[..]] {
+        let files = labs[0].files();
+        assert!(files.len() >= 4, "{files:?}");
+        let first = contents(&labs[0].storage, &files);
+        for lab in &labs[1..] {
+            assert_eq!(lab.files(), files);
+            assert!(contents(&lab.storage, &files) == first, "other bytes");
+        }
+    }
 }
 
 /// Where the state folder of format version 1 is kept.
@@ -202,6 +236,25 @@ async fn another_format_is_refused_by_number() {
         error.message(),
         "the manifest has format 7; this program knows 1"
     );
+}
+
+#[tokio::test]
+async fn another_format_of_a_segment_is_refused_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&golden(), folder.path());
+    let base = folder.path().join("lab/devices/0000000001.base");
+    let mut bytes = fs::read(&base).unwrap();
+    bytes[8] = 7;
+    fs::write(&base, bytes).unwrap();
+    let storage = Arc::new(FileStorage::new(folder.path()));
+    let clock = Arc::new(ManualClock::default());
+    let store = Store::open(storage, clock).await.unwrap();
+    let error = rows(&store).await.unwrap_err();
+    assert_eq!(
+        error.message(),
+        "a file of the store has format 7; this program knows 1"
+    );
+    assert!(error.to_string().contains("0000000001.base"), "{error}");
 }
 
 /// Made the golden folder, and makes the one of the next version: call it once, over `filled()`.

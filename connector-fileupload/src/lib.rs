@@ -8,6 +8,9 @@ mod datasets;
 mod file;
 mod folder;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod lines;
 mod quarantine;

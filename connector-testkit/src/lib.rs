@@ -21,4 +21,4 @@ pub use conformance::assert_conforms;
 pub use harness::{Fault, FaultKind, Harness, Subject, Unsupported, Values};
 pub use model::Model;
 pub use sink::{FaultySink, SinkFault};
-pub use storage::{CrashStorage, MemoryStorage, Unsynced};
+pub use storage::{CrashStorage, MemoryStorage, StorageFault, Unsynced};

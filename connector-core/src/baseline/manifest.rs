@@ -91,12 +91,16 @@ impl Manifest {
         &self.changes[folded..]
     }
 
-    /// Every file that it names.
-    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+    /// Every segment that it names.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &SegmentRef> {
         std::iter::once(&self.base)
             .chain(self.changes.iter().map(|changes| &changes.segment))
             .chain(self.held.iter().map(|held| &held.segment))
-            .map(|segment| segment.file.as_str())
+    }
+
+    /// Every file that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.segments().map(|segment| segment.file.as_str())
     }
 
     /// Reads a data set's manifest, if there is one.
@@ -136,7 +140,7 @@ impl Manifest {
             }
             _ => return Err(wrong("it names no format")),
         }
-        if sum != Some(&checksum(body)) {
+        if sum != Some(&checksum(body.as_bytes())) {
             return Err(wrong("it does not have its checksum"));
         }
         serde_json::from_str(body).map_err(|error| wrong("it can't be read").with_source(error))
@@ -146,7 +150,10 @@ impl Manifest {
         let body = serde_json::to_string_pretty(self).map_err(|error| {
             Error::new(ErrorKind::Unexpected, "can't write the manifest").with_source(error)
         })?;
-        Ok(format!("{NAME} {VERSION} {}\n{body}", checksum(&body)))
+        Ok(format!(
+            "{NAME} {VERSION} {}\n{body}",
+            checksum(body.as_bytes())
+        ))
     }
 
     /// Puts it in the place of the one before, in one step that a crash can't split.
@@ -167,6 +174,6 @@ impl Manifest {
     }
 }
 
-fn checksum(body: &str) -> String {
-    format!("{:016x}", XxHash3_64::oneshot(body.as_bytes()))
+pub(super) fn checksum(body: &[u8]) -> String {
+    format!("{:016x}", XxHash3_64::oneshot(body))
 }

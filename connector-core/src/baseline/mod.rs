@@ -1,6 +1,8 @@
 //! The last committed snapshot of each data set, and the changes since.
 
 mod block;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod live;
 mod manifest;

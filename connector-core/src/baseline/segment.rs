@@ -35,13 +35,13 @@ use crate::{
 };
 
 /// The format that this program writes. It reads no other, and says so by number.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"DSYNCSEG";
 const END: &[u8; 8] = b"DSYNCEND";
 /// Magic, version, header length, checksum.
-const PREFIX: usize = 24;
+pub(super) const PREFIX: usize = 24;
 /// Footer length, checksum, end mark.
-const TRAILER: usize = 20;
+pub(super) const TRAILER: usize = 20;
 
 /// What a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -386,6 +386,11 @@ impl Segment {
     /// Tells whether this base keeps keys and hashes, and no rows.
     pub(crate) fn keeps_digests(&self) -> bool {
         self.kind == SegmentKind::Digests
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kind(&self) -> SegmentKind {
+        self.kind
     }
 
     /// Tells whether the rows of this base stand in the order of their keys.

@@ -111,6 +111,7 @@ impl Baseline {
             .manifest
             .as_ref()
             .map_or(1, |manifest| manifest.generation + 1);
+        self.check_new_files(&next)?;
         // Until the folder is read again nobody knows which of the two states is there.
         self.broken = true;
         self.sync_names(first)?;
@@ -146,6 +147,30 @@ impl Baseline {
         self.sweep();
         if let Err(error) = self.storage.remove(&self.folder) {
             tracing::debug!(folder = self.folder, error = %error, "an empty folder stays");
+        }
+        Ok(())
+    }
+
+    /// A new segment that somebody removed or cut while it was written, which goes unnoticed as
+    /// long as it is open, must not become part of the state.
+    fn check_new_files(&self, next: &Manifest) -> Result<()> {
+        let known: Vec<&str> = self.manifest.iter().flat_map(Manifest::files).collect();
+        let new = next.segments();
+        for segment in new.filter(|segment| !known.contains(&segment.file.as_str())) {
+            let path = format!("{}/{}", self.folder, segment.file);
+            let failed = |error| {
+                Error::new(
+                    ErrorKind::Storage,
+                    "a file that was just written is not there; does another program clean up the \
+                     state folder?",
+                )
+                .with("path", self.storage.locate(&path))
+                .with_source(error)
+            };
+            let size = self.storage.open(&path).and_then(|file| file.size());
+            if size.map_err(failed)? != segment.bytes {
+                return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+            }
         }
         Ok(())
     }
@@ -211,4 +236,117 @@ pub(super) fn layers(storage: &dyn Storage, folder: &str, manifest: &Manifest) -
         .chain(live)
         .map(|named| Segment::open(storage, folder, named).map(Arc::new));
     Ok(Layers::new(segments.collect::<Result<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        io,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
+
+    use super::*;
+    use crate::{
+        baseline::{FileStorage, ReadFile, Retain, WriteFile},
+        event::{CycleId, Digest},
+        schema::{Declared, int},
+        time::Timestamp,
+    };
+
+    const SCHEMA: Declared = Declared::new(&[int("id").key()]);
+
+    /// Files whose folders can't be synced while that is set.
+    #[derive(Debug)]
+    struct Unsyncable(FileStorage, AtomicBool);
+
+    impl Storage for Unsyncable {
+        fn create(&self, path: &str) -> io::Result<Box<dyn WriteFile>> {
+            self.0.create(path)
+        }
+
+        fn open(&self, path: &str) -> io::Result<Box<dyn ReadFile>> {
+            self.0.open(path)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, path: &str) -> io::Result<()> {
+            self.0.remove(path)
+        }
+
+        fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+            self.0.list(folder)
+        }
+
+        fn sync_folder(&self, folder: &str) -> io::Result<()> {
+            if self.1.load(Relaxed) {
+                return Err(io::Error::other("no sync"));
+            }
+            self.0.sync_folder(folder)
+        }
+
+        fn lock(&self, holder: &str) -> io::Result<Box<dyn Send + Sync>> {
+            self.0.lock(holder)
+        }
+
+        fn locate(&self, path: &str) -> String {
+            self.0.locate(path)
+        }
+    }
+
+    fn empty(base: SegmentRef) -> Manifest {
+        Manifest {
+            generation: 0,
+            connector: "lab".into(),
+            dataset: "devices".into(),
+            schema: SCHEMA.into(),
+            rows: 0,
+            digest: Digest::default(),
+            cycle: CycleId::new(1, Timestamp::MIN, true),
+            synced: Timestamp::MIN,
+            base,
+            base_cycle: 1,
+            full_cycle: 1,
+            changes: Vec::new(),
+            sinks: BTreeMap::new(),
+            held: None,
+            retained: Retain::Rows,
+        }
+    }
+
+    /// A sync that is tried again can succeed without having done anything.
+    #[test]
+    fn a_handle_whose_sync_failed_refuses_to_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FileStorage::new(folder.path());
+        let storage = Arc::new(Unsyncable(files, AtomicBool::new(false)));
+        let open = || {
+            let claim = Arc::new(tokio::sync::Mutex::new(())).try_lock_owned();
+            let id = DatasetId::new("lab", "devices");
+            Baseline::open(storage.clone(), id, claim.unwrap(), false).unwrap()
+        };
+        let base = |baseline: &Baseline| {
+            let writer = baseline.create(SegmentKind::Base, "base", &SCHEMA.into());
+            writer.and_then(|writer| writer.into_index()?.finish_base(std::iter::empty(), false))
+        };
+        let mut baseline = open();
+        let manifest = empty(base(&baseline).unwrap());
+        storage.1.store(true, Relaxed);
+        let error = baseline.commit(manifest.clone()).unwrap_err();
+        assert!(error.to_string().contains("devices"), "{error}");
+        storage.1.store(false, Relaxed);
+        let error = baseline.commit(manifest).unwrap_err();
+        assert!(
+            error.message().contains("an earlier commit failed"),
+            "{error}"
+        );
+        assert!(base(&baseline).is_err() && baseline.erase().is_err());
+
+        let mut next = open();
+        let manifest = empty(base(&next).unwrap());
+        next.commit(manifest).unwrap();
+    }
 }

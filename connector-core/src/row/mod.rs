@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     decimal::Decimal,
     error::{Error, ErrorKind, Result},
+    json,
     schema::{Schema, Slot, Type},
     time::{Date, LocalTimestamp, Timestamp},
     value::{Value, canonical_float},
@@ -219,6 +220,7 @@ fn check_section<'a>(
                 Value::Bool(v) if bytes != [u8::from(v)] => return None,
                 Value::Float(v) if v.to_bits() != canonical_float(v).to_bits() => return None,
                 Value::Text(Cow::Owned(_)) | Value::Json(Cow::Owned(_)) => return None,
+                Value::Json(text) if json::canonical(&text).ok()? != text => return None,
                 _ => {}
             },
         }
@@ -263,8 +265,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Data`] when they are not the one canonical form of a row of this schema. That
-    /// a JSON cell's keys are sorted is not checked.
+    /// [`ErrorKind::Data`] when they are not the one canonical form of a row of this schema.
     pub fn decode(schema: Arc<Schema>, bytes: Bytes) -> Result<Self> {
         let columns = |volatile| {
             let (mut compared, mut moving) = (Vec::new(), Vec::new());

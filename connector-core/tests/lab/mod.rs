@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use connector_core::{
     ChangeEvent, Cycle, CycleOptions, DatasetId, DatasetReport, NamedSink, Outcome, Row, Schema,
-    Store, Value,
+    Storage, Store, Value,
     memory::{MemoryDataset, MemorySink},
     schema::{Declared, int, text},
 };
@@ -26,6 +26,7 @@ pub(crate) struct Lab {
     pub(crate) source: Arc<MemoryDataset>,
     pub(crate) sinks: Vec<(&'static str, Sink)>,
     pub(crate) options: CycleOptions,
+    pub(crate) clock: ManualClock,
     store: Option<Store>,
 }
 
@@ -47,6 +48,46 @@ pub(crate) fn devices(
         .collect()
 }
 
+/// Another row of the same key that loses against `row` where the row with the greatest hash is
+/// kept. `other` makes rows that differ, by number.
+pub(crate) fn loser(
+    schema: &Schema,
+    row: &[Value<'static>],
+    other: impl Fn(i64) -> Value<'static>,
+    column: usize,
+) -> Vec<Value<'static>> {
+    let compared = schema
+        .columns()
+        .iter()
+        .filter(|column| !column.is_volatile());
+    let compared = Arc::new(Schema::new(compared.cloned().collect::<Vec<_>>()).unwrap());
+    let hash = |row: &[Value<'static>]| {
+        let cells = schema.columns().iter().zip(row);
+        let cells = cells.filter(|(column, _)| !column.is_volatile());
+        let values: Vec<_> = cells.map(|(_, value)| value.clone()).collect();
+        let row = Row::from_values(&compared, &values).unwrap();
+        twox_hash::XxHash3_64::oneshot(row.bytes())
+    };
+    let greatest = hash(row);
+    let others = (0..).map(|number| {
+        let mut differs = row.to_vec();
+        differs[column] = other(number);
+        differs
+    });
+    others
+        .take(1_000_000)
+        .find(|other| hash(other) < greatest)
+        .unwrap()
+}
+
+/// Reads a file whole.
+pub(crate) fn read(storage: &CrashStorage, file: &str) -> Vec<u8> {
+    let file = storage.open(file).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
 impl Lab {
     pub(crate) fn new(sinks: &[&'static str]) -> Self {
         Self::with_schema(sinks, Arc::new(DEVICES.into()))
@@ -61,6 +102,7 @@ impl Lab {
                 .map(|name| (*name, Sink::new(MemorySink::default())))
                 .collect(),
             options: CycleOptions::default(),
+            clock: ManualClock::default(),
             store: None,
         }
     }
@@ -72,7 +114,7 @@ impl Lab {
     /// The store of this process.
     pub(crate) async fn store(&mut self) -> Store {
         if self.store.is_none() {
-            let clock = Arc::new(ManualClock::default());
+            let clock = Arc::new(self.clock.clone());
             self.store = Some(
                 Store::open(Arc::new(self.storage.clone()), clock)
                     .await
@@ -151,5 +193,45 @@ impl Lab {
             all.extend(some);
         }
         all
+    }
+
+    /// The files of the data set.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut files = self.storage.files();
+        files.retain(|file| file.starts_with("lab/devices/"));
+        files
+    }
+
+    /// The manifest and the files that it names, in order; nothing when there is none.
+    pub(crate) fn named(&self) -> Vec<String> {
+        fn collect(json: &serde_json::Value, files: &mut Vec<String>) {
+            match json {
+                serde_json::Value::Object(members) => {
+                    for (name, value) in members {
+                        match value.as_str() {
+                            Some(file) if name == "file" => {
+                                files.push(format!("lab/devices/{file}"));
+                            }
+                            _ => collect(value, files),
+                        }
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    for item in items {
+                        collect(item, files);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut files = vec!["lab/devices/manifest".to_owned()];
+        if !self.storage.files().contains(&files[0]) {
+            return Vec::new();
+        }
+        let text = read(&self.storage, &files[0]);
+        let body = text.iter().position(|byte| *byte == b'\n').unwrap();
+        collect(&serde_json::from_slice(&text[body..]).unwrap(), &mut files);
+        files.sort_unstable();
+        files
     }
 }

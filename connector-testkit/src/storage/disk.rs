@@ -49,6 +49,22 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(end, _)| &path[..end])
 }
 
+const UNIFORM: [Unsynced; 4] = [
+    Unsynced::Lost,
+    Unsynced::Kept,
+    Unsynced::Torn,
+    Unsynced::Zeroed,
+];
+
+/// Chance that is the same in every run: FNV-1a, of which a few high bits are returned.
+fn toss(seed: u64, parts: &[&[u8]]) -> usize {
+    let mut sum = 0xCBF2_9CE4_8422_2325_u64;
+    for byte in parts.iter().copied().flatten().chain(&seed.to_le_bytes()) {
+        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
+    }
+    usize::from(sum.to_be_bytes()[1])
+}
+
 fn wrong(kind: io::ErrorKind, what: &str, path: &str) -> io::Error {
     io::Error::new(kind, format!("{what}: {path}"))
 }
@@ -167,8 +183,9 @@ impl Disk {
     /// The disk as the next start finds it: live and durable are one.
     pub(super) fn after_crash(&self, unsynced: Unsynced) -> Self {
         let names = match unsynced {
-            Unsynced::Lost => &self.durable,
-            Unsynced::Kept | Unsynced::Torn | Unsynced::Zeroed => &self.live,
+            Unsynced::Lost => self.durable.clone(),
+            Unsynced::Kept | Unsynced::Torn | Unsynced::Zeroed => self.live.clone(),
+            Unsynced::Mixed(seed) => self.mixed_names(seed),
         };
         // A name in a folder that is itself gone can't be reached.
         let reachable = |path: &str| ancestors(path).all(|folder| names.contains_key(folder));
@@ -177,12 +194,36 @@ impl Disk {
             .filter(|(path, _)| reachable(path))
             .map(|(path, entry)| (path.clone(), *entry))
             .collect();
-        let nodes = self.nodes.iter().map(|node| node.after_crash(unsynced));
+        let nodes = self.nodes.iter().enumerate().map(|(id, node)| {
+            let unsynced = match unsynced {
+                // Not the same toss as for the file's name.
+                Unsynced::Mixed(seed) => UNIFORM[toss(seed, &[b"bytes", &id.to_le_bytes()]) % 4],
+                uniform => uniform,
+            };
+            node.after_crash(unsynced)
+        });
         Self {
             nodes: nodes.collect(),
             live: names.clone(),
             durable: names,
         }
+    }
+
+    /// Some names as they are and some as they were when their folder was synced last.
+    fn mixed_names(&self, seed: u64) -> BTreeMap<String, Entry> {
+        let paths = self.live.keys().chain(self.durable.keys());
+        let mut names = BTreeMap::new();
+        for path in paths {
+            let (live, durable) = (self.live.get(path), self.durable.get(path));
+            let kept = match live.or(durable) {
+                // By the file, so that its old name goes when its new one comes.
+                Some(Entry::File(node)) => toss(seed, &[b"file", &node.0.to_le_bytes()]),
+                _ => toss(seed, &[b"folder", path.as_bytes()]),
+            };
+            let entry = if kept % 2 == 0 { live } else { durable };
+            names.extend(entry.map(|entry| (path.clone(), *entry)));
+        }
+        names
     }
 
     pub(super) fn damage(&mut self, path: &str, offset: u64) -> io::Result<()> {
@@ -222,7 +263,8 @@ impl Node {
         };
         let left = match unsynced {
             Unsynced::Lost => self.durable.clone(),
-            Unsynced::Kept => self.live.clone(),
+            // Settled for each file before.
+            Unsynced::Kept | Unsynced::Mixed(_) => self.live.clone(),
             Unsynced::Torn => self.live[..usize::midpoint(shared, self.live.len())].to_vec(),
             Unsynced::Zeroed => {
                 let mut left = self.live.clone();

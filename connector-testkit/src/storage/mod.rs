@@ -19,8 +19,8 @@ use disk::{Disk, NodeId};
 /// - Bytes become durable by [`WriteFile::sync`], names by [`Storage::sync_folder`] of their
 ///   folder; the name of a new folder counts, too, and needs a sync of the folder above it.
 /// - Every call is numbered from 1: those of the storage and those of its open files.
-///   [`freeze_at`](Self::freeze_at) stops the process there, [`fail_at`](Self::fail_at) fails that
-///   one call.
+///   [`freeze_at`](Self::freeze_at) stops the process there, [`fault_at`](Self::fault_at) lets
+///   something go wrong there, once or for good.
 /// - [`reopen`](Self::reopen) is the next start of the process: a new storage from what is left.
 ///
 /// Nothing is left to chance: the same calls give the same images. A storage on which no fault was
@@ -52,7 +52,7 @@ struct Inner {
     disk: Disk,
     calls: Vec<String>,
     freeze_at: Option<u64>,
-    fail_at: Option<(u64, io::ErrorKind)>,
+    fault: Option<(u64, StorageFault)>,
     holder: Option<String>,
 }
 
@@ -70,11 +70,50 @@ pub enum Unsynced {
     Torn,
     /// Names and lengths reached the disk, and where the bytes should be there are zeros.
     Zeroed,
+    /// One name reached the disk and another did not, and so with each file's bytes: any of the
+    /// above for each of them, as the seed has it. The two names of a rename go together.
+    Mixed(u64),
 }
 
 impl Unsynced {
-    /// Every mode, for tests that try them all.
-    pub const ALL: [Self; 4] = [Self::Lost, Self::Kept, Self::Torn, Self::Zeroed];
+    /// Every mode, for tests that try them all; the mixed one with some seeds.
+    pub const ALL: [Self; 8] = [
+        Self::Lost,
+        Self::Kept,
+        Self::Torn,
+        Self::Zeroed,
+        Self::Mixed(1),
+        Self::Mixed(2),
+        Self::Mixed(3),
+        Self::Mixed(4),
+    ];
+}
+
+/// What goes wrong at a storage call, while the process goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageFault {
+    /// The call fails, and no other. A write that fails leaves half its bytes; after a sync that
+    /// fails, what was written to that file before never becomes durable, whatever a later sync
+    /// says, as on Linux.
+    Fails(io::ErrorKind),
+    /// The disk is full from that call on: files can't be made, and a write leaves half its bytes.
+    /// All else goes on.
+    Full,
+    /// From that call on nothing may be done by a path. Files that are open stay so.
+    Denied,
+    /// Somebody else removes the file that the call is about, just before it.
+    Removed,
+}
+
+impl StorageFault {
+    /// Every fault, for tests that try them all.
+    pub const ALL: [Self; 5] = [
+        Self::Fails(io::ErrorKind::Other),
+        Self::Fails(io::ErrorKind::StorageFull),
+        Self::Full,
+        Self::Denied,
+        Self::Removed,
+    ];
 }
 
 /// What the plan says about a call.
@@ -104,13 +143,45 @@ impl Inner {
         }
         self.calls.push(format!("{call} {path}"));
         let number = self.calls.len() as u64;
-        match self.fail_at {
-            Some((at, kind)) if at == number => Fate::Fails(io::Error::new(
-                kind,
-                format!("call {number} ({call} {path}) failed as it was told to"),
-            )),
-            _ if self.is_frozen() => Fate::Dies,
-            _ => Fate::Passes,
+        if let Some((at, fault)) = self.fault
+            && number >= at
+            && let Some(kind) = self.strike(fault, number == at, call, path)
+        {
+            let message = format!("call {number} ({call} {path}) failed as it was told to");
+            return Fate::Fails(io::Error::new(kind, message));
+        }
+        if self.is_frozen() {
+            Fate::Dies
+        } else {
+            Fate::Passes
+        }
+    }
+
+    /// Tells how a call fails by the fault, if it does. `first` is the call that was planned.
+    fn strike(
+        &mut self,
+        fault: StorageFault,
+        first: bool,
+        call: &str,
+        path: &str,
+    ) -> Option<io::ErrorKind> {
+        match fault {
+            StorageFault::Fails(kind) => first.then_some(kind),
+            StorageFault::Full => {
+                matches!(call, "create" | "write").then_some(io::ErrorKind::StorageFull)
+            }
+            StorageFault::Denied => {
+                let open = matches!(call, "write" | "sync" | "size" | "read");
+                (!open).then_some(io::ErrorKind::PermissionDenied)
+            }
+            StorageFault::Removed => {
+                let path = path.split(" to ").next().unwrap_or_default();
+                // What is no file is not removed, and the call then has no fault.
+                if first && self.disk.open(path).is_ok() {
+                    let _ = self.disk.remove(path);
+                }
+                None
+            }
         }
     }
 
@@ -157,21 +228,35 @@ impl CrashStorage {
         self.inner().is_frozen()
     }
 
-    /// Lets the call of that number fail, and no other. A write that fails leaves half its bytes;
-    /// after a sync that fails, what was written to that file before never becomes durable,
-    /// whatever a later sync says, as on Linux.
-    pub fn fail_at(&self, call: u64, kind: io::ErrorKind) {
-        self.inner().fail_at = Some((call, kind));
+    /// Lets something go wrong in the call of that number.
+    pub fn fault_at(&self, call: u64, fault: StorageFault) {
+        self.inner().fault = Some((call, fault));
+    }
+
+    /// Ends the fault, if one was set: there is room again, the right is back.
+    pub fn mend(&self) {
+        self.inner().fault = None;
+    }
+
+    /// Returns a storage of its own with the same two images, without faults, calls or lock.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let disk = self.inner().disk.clone();
+        Self::of(disk)
+    }
+
+    fn of(disk: Disk) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            disk,
+            ..Inner::default()
+        })))
     }
 
     /// Returns what a crash at this moment leaves, as a new storage without faults, calls or lock.
     #[must_use]
     pub fn reopen(&self, unsynced: Unsynced) -> Self {
         let disk = self.inner().disk.after_crash(unsynced);
-        Self(Arc::new(Mutex::new(Inner {
-            disk,
-            ..Inner::default()
-        })))
+        Self::of(disk)
     }
 
     /// Changes a byte of a file, live and durable, as a failing disk does: for tests that damage

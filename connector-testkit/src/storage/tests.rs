@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind};
 
 use connector_core::{FileStorage, Storage};
 
-use super::{CrashStorage, Unsynced};
+use super::{CrashStorage, StorageFault, Unsynced};
 
 fn write(storage: &dyn Storage, path: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
     let mut file = storage.create(path)?;
@@ -197,7 +197,7 @@ fn freezing_stops_at_every_call_and_changes_nothing_after() {
 #[test]
 fn a_call_can_fail_alone() {
     let storage = CrashStorage::new();
-    storage.fail_at(2, ErrorKind::StorageFull);
+    storage.fault_at(2, StorageFault::Fails(ErrorKind::StorageFull));
     let mut file = storage.create("a").unwrap();
     let error = file.write(b"1234").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
@@ -210,7 +210,10 @@ fn a_call_can_fail_alone() {
 
     let storage = CrashStorage::new();
     write(&storage, "a", b"1", true).unwrap();
-    storage.fail_at(storage.calls() + 1, ErrorKind::PermissionDenied);
+    storage.fault_at(
+        storage.calls() + 1,
+        StorageFault::Fails(ErrorKind::PermissionDenied),
+    );
     assert!(storage.rename("a", "b").is_err());
     assert_eq!(storage.files(), ["a"], "nothing was done");
 }
@@ -219,7 +222,7 @@ fn a_call_can_fail_alone() {
 #[test]
 fn after_a_failed_sync_a_later_one_makes_nothing_durable() {
     let storage = CrashStorage::new();
-    storage.fail_at(3, ErrorKind::Other);
+    storage.fault_at(3, StorageFault::Fails(ErrorKind::Other));
     let mut file = storage.create("a").unwrap();
     file.write(b"1234").unwrap();
     file.sync().unwrap_err();
@@ -229,6 +232,85 @@ fn after_a_failed_sync_a_later_one_makes_nothing_durable() {
     for mode in Unsynced::ALL {
         assert_eq!(left(&storage, mode, "a").unwrap(), b"", "{mode:?}");
     }
+}
+
+#[test]
+fn a_full_disk_stays_full_until_there_is_room() {
+    let storage = CrashStorage::new();
+    write(&storage, "old", b"1", true).unwrap();
+    let mut open = storage.create("open").unwrap();
+    storage.fault_at(storage.calls() + 1, StorageFault::Full);
+    for _ in 0..2 {
+        let error = open.write(b"12").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+    assert!(storage.create("new").is_err());
+    assert_eq!(read(&storage, "old").unwrap(), b"1");
+    storage.remove("old").unwrap();
+    storage.mend();
+    write(&storage, "new", b"1", true).unwrap();
+    assert_eq!(storage.files(), ["new", "open"]);
+}
+
+#[test]
+fn a_right_that_is_lost_does_not_close_files() {
+    let storage = CrashStorage::new();
+    let mut open = storage.create("a").unwrap();
+    storage.fault_at(storage.calls() + 1, StorageFault::Denied);
+    open.write(b"1").unwrap();
+    open.sync().unwrap();
+    for _ in 0..2 {
+        let error = storage.rename("a", "b").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+    assert!(storage.list("").is_err() && storage.open("a").is_err());
+    storage.mend();
+    assert_eq!(read(&storage, "a").unwrap(), b"1");
+}
+
+/// As on Unix: who has the file open goes on with it.
+#[test]
+fn a_file_removed_by_somebody_else_is_gone_by_name() {
+    let storage = CrashStorage::new();
+    let mut open = storage.create("a").unwrap();
+    storage.fault_at(storage.calls() + 1, StorageFault::Removed);
+    open.write(b"1").unwrap();
+    open.sync().unwrap();
+    assert_eq!(read(&storage, "a").unwrap_err().kind(), ErrorKind::NotFound);
+    write(&storage, "a", b"2", true).unwrap();
+    storage.fault_at(storage.calls() + 1, StorageFault::Removed);
+    let error = storage.rename("a", "b").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// Names that were not synced are lost one by one, in every combination.
+#[test]
+fn a_mixed_crash_keeps_one_name_and_loses_another() {
+    let storage = CrashStorage::new();
+    write(&storage, "old", b"0", true).unwrap();
+    storage.sync_folder("").unwrap();
+    write(&storage, "a", b"1", true).unwrap();
+    storage.rename("old", "b").unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let left = storage.reopen(Unsynced::Mixed(seed)).files();
+        assert!(
+            left.contains(&"old".to_owned()) != left.contains(&"b".to_owned()),
+            "a rename is one step: {left:?}"
+        );
+        seen.insert(left);
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
+#[test]
+fn a_copy_goes_its_own_way_from_the_same_images() {
+    let storage = CrashStorage::new();
+    write(&storage, "a", b"1", true).unwrap();
+    let copy = storage.copy();
+    write(&storage, "b", b"2", true).unwrap();
+    assert_eq!(copy.files(), ["a"]);
+    assert_eq!(left(&copy, Unsynced::Lost, "a"), None, "not durable there");
 }
 
 #[test]
