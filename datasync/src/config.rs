@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use connector_core::{DeleteGuard, Error, ErrorKind, Result};
+use connector_core::{CycleOptions, DeleteGuard, Error, ErrorKind, Result, Retain};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::sink::SinkSettings;
@@ -42,6 +42,9 @@ pub(crate) struct ConnectorSettings {
     pub(crate) every: Duration,
     pub(crate) guard: DeleteGuard,
     pub(crate) history: u32,
+    pub(crate) retain: Retained,
+    /// How many of its data sets are synced at once.
+    pub(crate) concurrency: usize,
     /// The connector's own settings.
     pub(crate) own: Section,
 }
@@ -115,6 +118,30 @@ impl Default for Guard {
             rows,
             share: Share(share),
             empty,
+        }
+    }
+}
+
+/// What the store keeps of rows: one choice for all data sets, or one for each by name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "neither \"rows\" nor \"digests\", nor a table of data sets with one of them"
+)]
+pub(crate) enum Retained {
+    All(Retain),
+    Each(BTreeMap<String, Retain>),
+}
+
+impl Retained {
+    /// Returns what is kept of a data set; letters in either case are the same.
+    pub(crate) fn of(&self, dataset: &str) -> Retain {
+        match self {
+            Self::All(retain) => *retain,
+            Self::Each(named) => named
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(dataset))
+                .map_or(Retain::default(), |(_, retain)| *retain),
         }
     }
 }
@@ -223,6 +250,11 @@ impl ConnectorSettings {
             empty,
         } = own.take("delete_guard")?.unwrap_or_default();
         let history = own.take("history")?.unwrap_or(DEFAULT_HISTORY);
+        let retain = own.take("retain")?;
+        let concurrency = own.take("concurrency")?;
+        if concurrency == Some(0) {
+            return Err(own.wrong("concurrency", "at least 1 is needed"));
+        }
         Ok(Self {
             name,
             kind,
@@ -230,6 +262,8 @@ impl ConnectorSettings {
             every,
             guard: DeleteGuard { rows, share, empty },
             history,
+            retain: retain.unwrap_or(Retained::All(Retain::default())),
+            concurrency: concurrency.unwrap_or(CycleOptions::default().concurrency),
             own,
         })
     }
@@ -384,14 +418,20 @@ mod tests {
         assert_eq!(hr.sinks, ["repository"]);
         assert_eq!(hr.every, DEFAULT_EVERY);
         assert_eq!(hr.guard, DeleteGuard::default());
-        assert_eq!(hr.history, connector_core::CycleOptions::default().history);
+        let default = CycleOptions::default();
+        assert_eq!(
+            (hr.history, hr.concurrency),
+            (default.history, default.concurrency)
+        );
+        assert_eq!(hr.retain.of("devices"), Retain::Rows);
         assert_eq!(hr.own.table.len(), 1, "only what is the connector's own");
     }
 
     #[test]
     fn a_connector_takes_the_hosts_settings() {
         let config = parse(
-            "[connector.hr]\nkind = \"x\"\nevery = \"1h 30m\"\nhistory = 3\n\
+            "[connector.hr]\nkind = \"x\"\nevery = \"1h 30m\"\nhistory = 3\nconcurrency = 4\n\
+             retain = { Installs = \"digests\" }\n\
              delete_guard = { rows = 10, share = 0.5 }",
         )
         .unwrap();
@@ -405,7 +445,9 @@ mod tests {
                 empty: true
             }
         );
-        assert_eq!(hr.history, 3);
+        assert_eq!((hr.history, hr.concurrency), (3, 4));
+        assert_eq!(hr.retain.of("installs"), Retain::Digests);
+        assert_eq!(hr.retain.of("devices"), Retain::Rows);
     }
 
     #[test]
@@ -423,6 +465,14 @@ mod tests {
             (
                 "[connector.hr]\nkind = \"x\"\nevery = \"0s\"",
                 "connector.hr.every: at least \"1s\" is needed",
+            ),
+            (
+                "[connector.hr]\nkind = \"x\"\nretain = \"hashes\"",
+                "connector.hr.retain: neither \"rows\" nor \"digests\"",
+            ),
+            (
+                "[connector.hr]\nkind = \"x\"\nconcurrency = 0",
+                "connector.hr.concurrency: at least 1 is needed",
             ),
             (
                 "[connector.hr]\nkind = \"x\"\ndelete_guard = { share = 2.0 }",

@@ -6,6 +6,7 @@ use connector_core::{
     Clock, Counts, Cycle, CycleOptions, Dataset, DatasetExt, DatasetId, DatasetReport, Error,
     ErrorKind, FileStorage, Outcome, Result, Store, SystemClock, Timestamp,
 };
+use futures::{StreamExt, stream};
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::{
@@ -199,15 +200,19 @@ impl Host {
                 return false;
             }
         };
-        let mut ok = true;
-        for dataset in offered
+        let chosen = offered
             .iter()
-            .filter(|dataset| selection.takes(&***dataset))
-        {
-            if self.stop.is_asked() {
-                return false;
-            }
-            ok &= self.sync(configured, &**dataset, selection.clean).await;
+            .filter(|dataset| selection.takes(&***dataset));
+        let cycles = chosen.map(|dataset| async {
+            // Asked for each, since the ones before may have taken hours.
+            !self.stop.is_asked() && self.sync(configured, &**dataset, selection.clean).await
+        });
+        let mut ok = stream::iter(cycles)
+            .buffered(configured.settings.concurrency)
+            .fold(true, |all, ok| async move { all && ok })
+            .await;
+        if self.stop.is_asked() {
+            return false;
         }
         for id in plan.vanished {
             if selection.is_everything() || selection.names(id.dataset()) {
@@ -222,7 +227,7 @@ impl Host {
         let id = DatasetId::new(configured.name(), dataset.name());
         let watch = self.console.watch(&id);
         let cycle = self
-            .cycle(configured, clean)
+            .cycle(configured, dataset.name(), clean)
             .progress(watch.progress.clone());
         let started = self.clock.now();
         let report = cycle.run_dataset(configured.name(), dataset).await;
@@ -231,11 +236,12 @@ impl Host {
         report.is_ok()
     }
 
-    fn cycle(&self, configured: &Configured, clean: bool) -> Cycle {
+    fn cycle(&self, configured: &Configured, dataset: &str, clean: bool) -> Cycle {
         let mut options = CycleOptions::default();
         options.memory = self.memory;
         options.guard = configured.settings.guard;
         options.history = configured.settings.history;
+        options.retain = configured.settings.retain.of(dataset);
         options.clean = clean;
         let cycle = Cycle::new(&self.store).options(options);
         self.sinks_of(configured)
@@ -270,7 +276,7 @@ impl Host {
         let message = Some(id.dataset().to_owned());
         self.log_process(Some(configured), "approve", message).await;
         let started = self.clock.now();
-        let report = self.cycle(configured, false).approve(id).await;
+        let report = self.cycle(configured, id.dataset(), false).approve(id).await;
         self.log_report(configured, started, &report).await;
         report.is_ok()
     }
@@ -280,7 +286,7 @@ impl Host {
         let message = Some(id.dataset().to_owned());
         self.log_process(Some(configured), "forget", message).await;
         let started = self.clock.now();
-        let report = self.cycle(configured, false).forget(id).await;
+        let report = self.cycle(configured, id.dataset(), false).forget(id).await;
         self.log_report(configured, started, &report).await;
         report.is_ok()
     }
@@ -293,7 +299,7 @@ impl Host {
     pub(crate) async fn reject(&self, configured: &Configured, id: &DatasetId) -> Result<()> {
         let message = Some(id.dataset().to_owned());
         self.log_process(Some(configured), "reject", message).await;
-        self.cycle(configured, false).reject(id).await
+        self.cycle(configured, id.dataset(), false).reject(id).await
     }
 
     /// Writes a line to `_process_log` of every repository, or of those of one connector.
