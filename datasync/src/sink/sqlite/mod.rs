@@ -178,6 +178,7 @@ struct Repository {
 }
 
 struct Delivery {
+    path: PathBuf,
     dataset: DatasetId,
     cycle: CycleId,
     next_seq: u64,
@@ -224,16 +225,20 @@ impl Repository {
     }
 
     fn take(&mut self, events: &[ChangeEvent]) -> Result<()> {
-        for event in events {
+        let mut rest = events;
+        while let Some(event) = rest.first() {
             if event.seq == 1 {
                 self.abandon();
                 load::drop_staging(&self.connection)?;
-                self.delivery = Some(Delivery::begin(&self.connection, event)?);
+                self.delivery = Some(Delivery::begin(&self.connection, &self.path, event)?);
             }
             let Some(delivery) = &mut self.delivery else {
                 return Err(refused("an event without a beginning"));
             };
-            delivery.take(&self.connection, event)?;
+            let taken = delivery
+                .take(&self.connection, rest)
+                .map_err(|error| error.with("data set", &event.dataset))?;
+            rest = &rest[taken..];
         }
         match &self.delivery {
             // No lock is held while more rows are waited for.
@@ -260,7 +265,10 @@ impl Repository {
         self.connection.execute_batch("COMMIT").map_err(|error| {
             self.abandon();
             failed(error, "can't commit a cycle")
-        })
+        })?;
+        // The next cycle may be an hour away. That memory is not given back is no failure.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+        Ok(())
     }
 
     /// Drops what was not committed.
@@ -293,7 +301,7 @@ impl Repository {
 }
 
 impl Delivery {
-    fn begin(connection: &Connection, event: &ChangeEvent) -> Result<Self> {
+    fn begin(connection: &Connection, path: &Path, event: &ChangeEvent) -> Result<Self> {
         let held = Entry::load(connection, &event.dataset)?;
         let step = match held {
             Some(entry) if entry.cycle == event.cycle => Step::Repeat(entry),
@@ -307,7 +315,9 @@ impl Delivery {
             }
             Some(entry) if entry.cycle.number() + 1 == event.cycle.number() => {
                 connection
-                    .execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
+                    .execute_batch(
+                        "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; BEGIN IMMEDIATE",
+                    )
                     .map_err(|error| failed(error, "can't begin a transaction"))?;
                 Step::Apply(Apply {
                     entry,
@@ -324,6 +334,7 @@ impl Delivery {
             }
         };
         Ok(Self {
+            path: path.to_owned(),
             dataset: event.dataset.clone(),
             cycle: event.cycle,
             next_seq: 1,
@@ -331,18 +342,40 @@ impl Delivery {
         })
     }
 
-    fn take(&mut self, connection: &Connection, event: &ChangeEvent) -> Result<()> {
+    /// Takes one event, or all that are rows of a load, and returns how many.
+    fn take(&mut self, connection: &Connection, events: &[ChangeEvent]) -> Result<usize> {
+        if let Step::Load(load) = &self.step {
+            let rows: Vec<&Row> = events.iter().map_while(inserted).collect();
+            if !rows.is_empty() {
+                load.insert(connection, &rows)?;
+                let taken = rows.len();
+                events[..taken].iter().try_for_each(|e| self.in_order(e))?;
+                return Ok(taken);
+            }
+        }
+        let Some(event) = events.first() else {
+            return Ok(0);
+        };
+        self.in_order(event)?;
+        self.take_one(connection, event).map(|()| 1)
+    }
+
+    fn in_order(&mut self, event: &ChangeEvent) -> Result<()> {
         if event.seq != self.next_seq || event.cycle != self.cycle || event.dataset != self.dataset
         {
             return Err(refused("an event out of order").with("seq", event.seq));
         }
         self.next_seq += 1;
+        Ok(())
+    }
+
+    fn take_one(&mut self, connection: &Connection, event: &ChangeEvent) -> Result<()> {
         match (&mut self.step, &event.change) {
             (Step::Full, Change::Truncate { schema }) => {
-                self.step = Step::Load(Load::begin(connection, &self.dataset, schema)?);
+                let load = Load::begin(connection, &self.path, &self.dataset, schema)?;
+                self.step = Step::Load(load);
                 Ok(())
             }
-            (Step::Load(load), Change::Insert { after }) => load.insert(connection, after),
             (Step::Repeat(entry), Change::SnapshotComplete { rows, digest }) => {
                 entry.expect(&self.dataset, (*rows, *digest))?;
                 self.step = Step::Complete;
@@ -365,7 +398,13 @@ impl Delivery {
                 Err(refused("an event that does not belong there").with("kind", change.kind()))
             }
         }
-        .map_err(|error| error.with("data set", &self.dataset))
+    }
+}
+
+fn inserted(event: &ChangeEvent) -> Option<&Row> {
+    match &event.change {
+        Change::Insert { after } => Some(after),
+        _ => None,
     }
 }
 
@@ -507,7 +546,7 @@ fn connect(path: &Path) -> Result<(Connection, String)> {
         .execute_batch(&format!(
             "PRAGMA synchronous = FULL;
              PRAGMA legacy_alter_table = ON;
-             PRAGMA cache_size = -65536;
+             PRAGMA wal_autocheckpoint = 4096;
              BEGIN IMMEDIATE;
              PRAGMA application_id = {APPLICATION_ID};
              PRAGMA user_version = {FORMAT};
