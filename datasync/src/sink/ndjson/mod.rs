@@ -5,14 +5,14 @@ mod out;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fmt, io, mem, path::Path};
+use std::{fmt, io, mem, path::Path};
 
 use async_trait::async_trait;
 use connector_core::{Change, ChangeEvent, CycleId, DatasetId, Error, ErrorKind, Result, Sink};
 
 use self::{
     line::Lines,
-    out::{Appended, Out},
+    out::{Appended, Known, Out},
 };
 use super::blocking::{Pending, Worker, blocking};
 pub use line::{EVENT_SCHEMA, EventLine};
@@ -27,7 +27,7 @@ pub use line::{EVENT_SCHEMA, EventLine};
 pub struct NdjsonSink {
     out: Worker<Out>,
     /// The last cycle of each data set that is known to be written whole.
-    committed: HashMap<DatasetId, CycleId>,
+    committed: Known,
     delivery: Option<Delivery>,
 }
 
@@ -39,10 +39,11 @@ impl NdjsonSink {
     /// [`ErrorKind::Sink`] naming the file.
     pub async fn open(path: &Path) -> Result<Self> {
         let path = path.to_owned();
-        let (file, last) = blocking(move || Appended::open(&path)).await?;
-        let mut sink = Self::new(Out::File(file));
-        sink.committed.extend(last);
-        Ok(sink)
+        let (file, committed) = blocking(move || Appended::open(&path)).await?;
+        Ok(Self {
+            committed,
+            ..Self::new(Out::File(file))
+        })
     }
 
     /// Writes to standard output.
@@ -53,13 +54,15 @@ impl NdjsonSink {
     fn new(out: Out) -> Self {
         Self {
             out: Worker::new(out),
-            committed: HashMap::new(),
+            committed: Known::new(),
             delivery: None,
         }
     }
 
     async fn begin(&mut self, event: &ChangeEvent) -> Result<Delivery> {
-        self.out.run(Out::rewind).await?;
+        if let Some(known) = self.out.run(Out::rewind).await? {
+            self.committed = known;
+        }
         Ok(Delivery {
             dataset: event.dataset.clone(),
             cycle: event.cycle,

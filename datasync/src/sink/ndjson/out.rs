@@ -1,6 +1,7 @@
 //! Where lines go: a file, or standard output.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -9,6 +10,8 @@ use std::{
 
 use connector_core::{CycleId, DatasetId, Error, ErrorKind, Result};
 use serde::Deserialize;
+
+use crate::sink::identity::{Identity, keep};
 
 /// So much of a file is looked at in one step while its last whole cycle is sought.
 const STEP: u64 = 64 << 10;
@@ -38,11 +41,25 @@ impl Out {
         .map_err(|error| self.failed(error))
     }
 
-    /// Goes back to the end of the last whole cycle.
-    pub(super) fn rewind(&mut self) -> Result<()> {
-        match self {
-            Self::Stdout(_) => Ok(()),
-            Self::File(file) => file.rewind(),
+    /// Goes back to the end of the last whole cycle. When another file stands at the path by now,
+    /// that one is written to; what comes back is then what is known of it.
+    pub(super) fn rewind(&mut self) -> Result<Option<Known>> {
+        let Self::File(file) = self else {
+            return Ok(None);
+        };
+        match file.identity.is_at(&file.path) {
+            Ok(true) => file.rewind().map(|()| None),
+            Ok(false) => {
+                tracing::warn!(
+                    "The file of events {} was removed or replaced; what was in it is not written \
+                     again",
+                    file.path.display()
+                );
+                let (fresh, known) = Appended::open(&file.path)?;
+                *file = fresh;
+                return Ok(Some(known));
+            }
+            Err(error) => Err(error),
         }
         .map_err(|error| self.failed(error))
     }
@@ -67,10 +84,14 @@ impl Out {
     }
 }
 
+/// The cycles that a file is known to hold.
+pub(super) type Known = HashMap<DatasetId, CycleId>;
+
 /// A file that cycles are appended to.
 pub(super) struct Appended {
     path: PathBuf,
     file: File,
+    identity: Identity,
     /// Where the last committed cycle ends.
     end: u64,
     /// How much was written since a sync began.
@@ -81,9 +102,9 @@ pub(super) struct Appended {
 }
 
 impl Appended {
-    /// Opens a file or makes it, and removes what stands behind its last whole cycle; tells which
-    /// cycle that is.
-    pub(super) fn open(path: &Path) -> Result<(Self, Option<(DatasetId, CycleId)>)> {
+    /// Opens a file or makes it, and removes what stands behind its last whole cycle, which
+    /// comes back too.
+    pub(super) fn open(path: &Path) -> Result<(Self, Known)> {
         let failed = |error: io::Error| {
             Error::new(ErrorKind::Sink, "can't open the file of events")
                 .with("file", path.display())
@@ -91,13 +112,15 @@ impl Appended {
         };
         let mut file = open(path).map_err(failed)?;
         let (end, last) = last_cycle(&mut file).map_err(failed)?;
-        Ok((Self::at(path.to_owned(), file, end).map_err(failed)?, last))
+        let appended = Self::at(path.to_owned(), file, end).map_err(failed)?;
+        Ok((appended, last.into_iter().collect()))
     }
 
     fn at(path: PathBuf, mut file: File, end: u64) -> io::Result<Self> {
         file.set_len(end)?;
         file.seek(SeekFrom::Start(end))?;
         Ok(Self {
+            identity: Identity::of(&file.metadata()?),
             path,
             file,
             end,
@@ -142,6 +165,11 @@ impl Appended {
         self.synced()?;
         self.file.sync_data()?;
         self.unsynced = 0;
+        if !self.identity.is_at(&self.path)? {
+            return Err(io::Error::other(
+                "the file was removed or replaced while it was written to; the cycle is sent again",
+            ));
+        }
         self.end = self.file.stream_position()?;
         Ok(())
     }
@@ -151,12 +179,9 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    keep(&mut options).open(path)
 }
 
 /// What the last line of a cycle tells.

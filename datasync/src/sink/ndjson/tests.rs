@@ -143,6 +143,37 @@ async fn a_cycle_begun_anew_leaves_no_half_lines() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = open(&folder).await;
+    let mut source = Source::devices("hr");
+    let rows = vec![source.device("PC-1", 4)];
+    deliver(&mut sink, &source.full(rows)).await.unwrap();
+
+    // Between two cycles: a new file is begun, as after a restart.
+    std::fs::remove_file(path(&folder)).unwrap();
+    let rows = vec![source.device("PC-1", 5)];
+    deliver(&mut sink, &source.change(rows)).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
+
+    // Within one: that cycle fails, naming the file, and is whole when it is sent again.
+    let rows = vec![source.device("PC-1", 6)];
+    let (cycle, events) = source.change(rows);
+    sink.write(&events).await.unwrap();
+    std::fs::remove_file(path(&folder)).unwrap();
+    let error = sink.commit(&cycle).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("events.ndjson") && message.contains("removed"),
+        "{message}"
+    );
+    assert!(!path(&folder).exists());
+    deliver(&mut sink, &(cycle, events)).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
+}
+
 #[tokio::test]
 async fn an_event_out_of_order_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,7 +23,10 @@ use connector_core::{
 use rusqlite::{Connection, ErrorCode};
 
 use self::{catalog::Entry, load::Load, table::Table};
-use super::blocking::{Worker, blocking};
+use super::{
+    blocking::{Worker, blocking},
+    identity::Identity,
+};
 pub use log::{ProcessEntry, SyncEntry};
 
 /// "dsyn": marks the file as a repository, so that no other program's database is written to.
@@ -117,7 +120,7 @@ impl SqliteSink {
     /// [`ErrorKind::Sink`] when the file can't be written to.
     pub async fn log_sync(&mut self, entry: SyncEntry) -> Result<()> {
         self.with(move |repository| {
-            repository.abandon();
+            repository.begin()?;
             log::sync(&repository.connection, &entry)
         })
         .await
@@ -130,7 +133,7 @@ impl SqliteSink {
     /// [`ErrorKind::Sink`] when the file can't be written to.
     pub async fn log_process(&mut self, entry: ProcessEntry) -> Result<()> {
         self.with(move |repository| {
-            repository.abandon();
+            repository.begin()?;
             log::process(&repository.connection, &entry)
         })
         .await
@@ -174,6 +177,7 @@ struct Repository {
     path: PathBuf,
     id: String,
     connection: Connection,
+    identity: Identity,
     delivery: Option<Delivery>,
 }
 
@@ -206,14 +210,35 @@ struct Apply {
 
 impl Repository {
     fn open(path: PathBuf) -> Result<Self> {
-        let (connection, id) =
+        let (connection, identity, id) =
             connect(&path).map_err(|error| error.with("repository", path.display()))?;
         Ok(Self {
             path,
             id,
             connection,
+            identity,
             delivery: None,
         })
+    }
+
+    fn is_in_place(&self) -> Result<bool> {
+        self.identity.is_at(&self.path).map_err(|error| {
+            Error::new(ErrorKind::Sink, "can't look at the repository").with_source(error)
+        })
+    }
+
+    /// Drops what is on its way, and sees to it that what comes next goes into the file that is at
+    /// the path now. One that lacks what was delivered is sent everything.
+    fn begin(&mut self) -> Result<()> {
+        self.abandon();
+        if !self.is_in_place()? {
+            tracing::warn!(
+                "The repository {} was removed or replaced; what it lacks is sent again",
+                self.path.display()
+            );
+            (self.connection, self.identity, self.id) = connect(&self.path)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, events: &[ChangeEvent]) -> Result<()> {
@@ -228,7 +253,7 @@ impl Repository {
         let mut rest = events;
         while let Some(event) = rest.first() {
             if event.seq == 1 {
-                self.abandon();
+                self.begin()?;
                 load::drop_staging(&self.connection)?;
                 self.delivery = Some(Delivery::begin(&self.connection, &self.path, event)?);
             }
@@ -266,6 +291,13 @@ impl Repository {
             self.abandon();
             failed(error, "can't commit a cycle")
         })?;
+        if !self.is_in_place()? {
+            return Err(Error::new(
+                ErrorKind::Sink,
+                "the repository was removed or replaced while it was written to; it is sent \
+                 everything again",
+            ));
+        }
         // The next cycle may be an hour away. That memory is not given back is no failure.
         let _ = self.connection.execute_batch("PRAGMA shrink_memory");
         Ok(())
@@ -281,7 +313,7 @@ impl Repository {
     }
 
     fn verify(&mut self, dataset: &DatasetId, schema: &Arc<Schema>) -> Result<Option<TableState>> {
-        self.abandon();
+        self.begin()?;
         // One state of the table and its line, whoever writes meanwhile.
         let read = self
             .connection
@@ -504,7 +536,7 @@ impl Entry {
     }
 }
 
-fn connect(path: &Path) -> Result<(Connection, String)> {
+fn connect(path: &Path) -> Result<(Connection, Identity, String)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
             Error::new(ErrorKind::Sink, "can't make the folder").with_source(error)
@@ -560,7 +592,10 @@ fn connect(path: &Path) -> Result<(Connection, String)> {
     let id = connection
         .query_row("SELECT id FROM _repository", [], |row| row.get(0))
         .map_err(open)?;
-    Ok((connection, id))
+    let file = std::fs::metadata(path).map_err(|error| {
+        Error::new(ErrorKind::Sink, "can't open the repository").with_source(error)
+    })?;
+    Ok((connection, Identity::of(&file), id))
 }
 
 /// Wraps what SQLite says, which names tables and columns and no values.

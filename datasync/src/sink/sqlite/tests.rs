@@ -102,6 +102,41 @@ async fn a_repeat_changes_nothing() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_repository_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = open(&folder).await;
+    let mut source = Source::devices("hr");
+    let rows = vec![source.device("PC-1", 4)];
+    deliver(&mut sink, &source.full(rows)).await.unwrap();
+    let remove = || {
+        for file in std::fs::read_dir(&folder).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    };
+
+    // Between two cycles: the new one lacks the cycle before, and asks for everything.
+    remove();
+    let rows = vec![source.device("PC-1", 5)];
+    let error = deliver(&mut sink, &source.change(rows)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+
+    // Within one: it fails, naming the file.
+    let rows = vec![source.device("PC-1", 6)];
+    let full = source.full(rows);
+    sink.write(&full.1).await.unwrap();
+    remove();
+    let error = sink.commit(&full.0).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains(".db") && message.contains("removed"),
+        "{message}"
+    );
+    deliver(&mut sink, &full).await.unwrap();
+    assert_eq!(devices(&reader(&folder)), ["PC-1|6"]);
+}
+
 #[tokio::test]
 async fn what_was_cut_off_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
