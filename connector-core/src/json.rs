@@ -161,7 +161,9 @@ impl JsonRows {
             // So that the next row compares by address.
             Some(known) if known == schema => *known = Arc::clone(schema),
             _ => {
-                let columns = schema.columns().iter().enumerate();
+                // The hash of a digest is no cell.
+                let cells = schema.columns().len() - usize::from(schema.is_digests());
+                let columns = schema.columns().iter().take(cells).enumerate();
                 self.starts = columns
                     .map(|(place, column)| {
                         let mut start = vec![if place == 0 { b'{' } else { b',' }];
@@ -274,11 +276,18 @@ mod tests {
             vec![text("a\"b").key(), int("n").null(), text("t").null()],
             vec![int("n").key()],
         ];
+        let mut schemas = columns
+            .map(|columns| Schema::new(columns).unwrap())
+            .to_vec();
+        schemas.push(schemas[0].digests());
         let mut rows = JsonRows::default();
-        for columns in columns.iter().chain(&columns) {
-            let schema = Arc::new(Schema::new(columns.clone()).unwrap());
-            let mut values = vec![Value::Null; columns.len()];
+        for schema in schemas.iter().chain(&schemas) {
+            let schema = Arc::new(schema.clone());
+            let mut values = vec![Value::Null; schema.columns().len()];
             values[0] = schema.columns()[0].ty().parse("1").unwrap();
+            if schema.is_digests() {
+                values[1] = Value::Int(7);
+            }
             let row = Row::from_values(&schema, &values).unwrap();
             let mut out = Vec::new();
             rows.write(&row, &mut out);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::{
+    fmt::Write,
     fs,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
@@ -292,9 +293,11 @@ fn a_full_disk_is_named_and_the_next_run_goes_on() {
         lab.good(&["sync"]);
         let before = lab.good(&["status"]).out;
         // The store packs these names, the sinks do not.
-        let long = "x".repeat(200);
-        let more: String = (0..4000).map(|i| format!("{long}{i},{i}\n")).collect();
-        let devices = lab.read("inbox/devices.csv") + &more;
+        let wide = "x".repeat(200);
+        let mut devices = lab.read("inbox/devices.csv");
+        for i in 0..4000 {
+            writeln!(devices, "{wide}{i},{i}").unwrap();
+        }
         lab.write("inbox/devices.csv", &devices);
 
         // In blocks of 512 bytes or 1 KiB. The signal would end the program where a full disk

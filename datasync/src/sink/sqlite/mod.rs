@@ -456,7 +456,10 @@ impl Apply {
                 self.entry.table.update(connection, after)
             }
             Change::Delete { before } => {
-                self.adopt(connection, before)?;
+                // A digest has the key only.
+                if !before.is_digest() {
+                    self.adopt(connection, before)?;
+                }
                 self.entry.rows = self.entry.rows.saturating_sub(1);
                 self.entry.digest.remove(before);
                 self.entry.table.delete(connection, before)

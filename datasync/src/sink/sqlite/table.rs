@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Write, sync::Arc};
 
-use connector_core::{Batch, Column, Digest, Error, ErrorKind, Result, Row, Schema};
+use connector_core::{Batch, Column, Digest, Error, ErrorKind, Result, Row, Schema, Value};
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::{
@@ -164,10 +164,18 @@ impl Table {
         update.raw_execute()
     }
 
-    /// Removes the record of that row's key.
+    /// Removes the record of that row's key; the row may be a digest.
     pub(super) fn delete(&self, connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
         let mut delete = connection.prepare_cached(&self.sql.delete)?;
-        bind(&mut delete, 1, row, Column::is_key)?;
+        let key = self
+            .schema
+            .columns()
+            .iter()
+            .filter(|column| column.is_key());
+        for (column, place) in key.zip(1..) {
+            let value = row.value(column.name()).unwrap_or(Value::Null);
+            delete.raw_bind_parameter::<usize, _>(place, Cell(value))?;
+        }
         delete.raw_execute()
     }
 

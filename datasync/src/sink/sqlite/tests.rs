@@ -1,4 +1,8 @@
-use connector_core::schema::{date, int, text};
+use connector_core::{
+    Cycle, CycleOptions, NamedSink, Retain, Store, Value,
+    memory::MemoryDataset,
+    schema::{date, int, text},
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -135,6 +139,36 @@ async fn nothing_is_written_to_a_repository_that_was_removed() {
     );
     deliver(&mut sink, &full).await.unwrap();
     assert_eq!(devices(&reader(&folder)), ["PC-1|6"]);
+}
+
+/// The second column is the key, and deletions carry the key only.
+#[tokio::test]
+async fn changes_of_a_data_set_that_keeps_digests_are_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = Schema::new(vec![int("cores").null(), text("name").key()]).unwrap();
+    let devices = Arc::new(MemoryDataset::new("devices", Arc::new(schema)));
+    let set = |rows: &[(&'static str, i64)]| {
+        let row = |(name, cores): &(&'static str, i64)| {
+            vec![Value::Int(*cores), Value::Text((*name).into())]
+        };
+        devices.set(rows.iter().map(row).collect());
+    };
+    let store = Store::open_folder(folder.path().join("state")).await;
+    let mut options = CycleOptions::default();
+    options.retain = Retain::Digests;
+    let store = store.unwrap();
+    let cycle = Cycle::new(&store)
+        .options(options)
+        .sink(NamedSink::new("repository", open(&folder).await));
+    for rows in [
+        &[("PC-1", 4), ("PC-2", 8)][..],
+        &[("PC-2", 16), ("PC-3", 2)][..],
+    ] {
+        set(rows);
+        let report = cycle.run_dataset("hr", &*devices).await;
+        assert!(report.is_ok(), "{report:?}");
+    }
+    assert_eq!(self::devices(&reader(&folder)), ["PC-2|16", "PC-3|2"]);
 }
 
 #[tokio::test]
