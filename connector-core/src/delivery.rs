@@ -208,11 +208,13 @@ async fn send(sink: &NamedSink, mut outbox: Outbox) -> Result<Result<Counts>> {
     let mut counts = Counts::default();
     // Held to the end: between two commits a sink sees one cycle.
     let mut out = sink.lock().await;
-    loop {
-        let events;
-        (outbox, events) = outbox.next().await?;
-        let Some(events) = events else { break };
-        if let Err(error) = out.write(&events).await {
+    let mut piece;
+    (outbox, piece) = outbox.next().await?;
+    while let Some(events) = piece {
+        // The store reads the next piece while the sink takes this one.
+        let (next, written) = tokio::join!(outbox.next(), out.write(&events));
+        (outbox, piece) = next?;
+        if let Err(error) = written {
             return Ok(Err(error));
         }
         for event in &events {

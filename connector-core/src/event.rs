@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    row::{KeyHash, Row, RowHash},
+    row::{Batch, KeyHash, Row, RowHash, encode_key},
     schema::Schema,
     time::Timestamp,
 };
@@ -166,6 +166,16 @@ impl Digest {
     /// Counts a row in.
     pub fn add(&mut self, row: &Row) {
         self.add_hashes(row.key().hash(), RowHash::of(row.as_ref()));
+    }
+
+    /// Counts in every row of a batch.
+    pub fn add_batch(&mut self, batch: &Batch) {
+        let mut key = Vec::new();
+        for row in batch.rows() {
+            key.clear();
+            encode_key(row, &mut key);
+            self.add_hashes(KeyHash::of(&key), RowHash::of(row));
+        }
     }
 
     /// Counts a row out.

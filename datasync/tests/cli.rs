@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::{
+    fmt::Write,
     fs,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
@@ -279,6 +280,56 @@ fn a_selection_is_kept_to() {
     assert_eq!(lab.query("SELECT table_name FROM _dataset"), ["users"]);
     lab.good(&["sync", "--category", "general"]);
     assert_eq!(lab.devices().len(), 3);
+}
+
+/// No file may grow past a limit: what a full disk looks like, without filling one.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_named_and_the_next_run_goes_on() {
+    for (sink, file) in [("events", "events.ndjson"), ("repository", "repository.db")] {
+        let lab = Lab::new();
+        let config = CONFIG.replace("every =", &format!("sinks = [\"{sink}\"]\nevery ="));
+        lab.write("datasync.toml", &config);
+        lab.good(&["sync"]);
+        let before = lab.good(&["status"]).out;
+        // The store packs these names, the sinks do not.
+        let wide = "x".repeat(200);
+        let mut devices = lab.read("inbox/devices.csv");
+        for i in 0..4000 {
+            writeln!(devices, "{wide}{i},{i}").unwrap();
+        }
+        lab.write("inbox/devices.csv", &devices);
+
+        // In blocks of 512 bytes or 1 KiB. The signal would end the program where a full disk
+        // does not.
+        let mut limited = Command::new("sh");
+        limited.current_dir(lab.0.path());
+        let script = "trap '' XFSZ; ulimit -f 900; exec \"$0\" \"$@\"";
+        let command = lab.command(&["sync"]);
+        limited.args(["-c", script]).arg(command.get_program());
+        let ran = limited.args(command.get_args()).output().unwrap();
+        let log = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{log}");
+        assert!(
+            log.contains(&format!("sink {sink}")) && log.contains(file),
+            "{log}"
+        );
+        let held_up = lab.good(&["status"]).out;
+        assert_ne!(held_up, before, "the store goes on");
+
+        lab.good(&["sync"]);
+        match sink {
+            "events" => {
+                let events = lab.read(file);
+                let ends = events
+                    .lines()
+                    .filter(|line| line.contains("snapshot_complete"));
+                assert_eq!(ends.count(), 3, "two first loads, one cycle");
+                assert_eq!(events.lines().count(), 5 + 4 + 4001);
+            }
+            _ => assert_eq!(lab.query("SELECT '' || count(*) FROM devices"), ["4003"]),
+        }
+    }
 }
 
 #[test]

@@ -6,18 +6,29 @@ use std::sync::{
 };
 
 use connector_core::{Error, ErrorKind, Result};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Runs what blocks on a thread where that is allowed. It ends even when the future is dropped.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_cancelled() => Err(stopped()),
-        Err(_) => Err(Error::new(
-            ErrorKind::Unexpected,
-            "a thread panicked; its message is on standard error",
-        )),
+    Pending(spawn_blocking(work)).done().await
+}
+
+/// Work on its way.
+pub(super) struct Pending<T>(JoinHandle<Result<T>>);
+
+impl<T> Pending<T> {
+    /// Waits until it is done.
+    pub(super) async fn done(self) -> Result<T> {
+        match self.0.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_cancelled() => Err(stopped()),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unexpected,
+                "a thread panicked; its message is on standard error",
+            )),
+        }
     }
 }
 
@@ -49,19 +60,26 @@ impl<T: Send + 'static> Worker<T> {
         &mut self,
         work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
     ) -> Result<R> {
+        self.start(work).done().await
+    }
+
+    /// Starts a piece of work. Whoever starts the next one before it is done gives it up.
+    pub(super) fn start<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
+    ) -> Pending<R> {
         self.last += 1;
         self.wanted.store(self.last, Relaxed);
         let (number, wanted) = (self.last, Arc::clone(&self.wanted));
         let subject = Arc::clone(&self.subject);
-        blocking(move || {
+        Pending(spawn_blocking(move || {
             // After a panic the next cycle begins anew, which drops what is left of the last.
             let mut subject = subject.lock().unwrap_or_else(PoisonError::into_inner);
             if wanted.load(Relaxed) != number {
                 return Err(stopped());
             }
             work(&mut subject)
-        })
-        .await
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Receivers of change events that the host can be configured with.
 
 mod blocking;
+mod identity;
 mod ndjson;
 mod settings;
 mod sqlite;

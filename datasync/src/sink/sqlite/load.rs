@@ -1,9 +1,16 @@
 //! A full load: into a table aside, then swapped in.
 
-use connector_core::{DatasetId, Digest, Error, Result, Row};
-use rusqlite::Connection;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use connector_core::{CycleId, DatasetId, Digest, Error, ErrorKind, Result, Row, Schema};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
+    BUSY,
     catalog::{self, Entry},
     differs, failed, refused,
     table::{Table, quote},
@@ -30,32 +37,46 @@ fn io(error: rusqlite::Error) -> Error {
 #[derive(Debug)]
 pub(super) struct Load {
     staging: Table,
+    /// Where the repository is.
+    path: PathBuf,
 }
+
+/// Sorting the key needs no more cache than this, and is fastest when the processor's own holds
+/// what is being sorted.
+const CACHE: &str = "PRAGMA cache_size = -8192";
 
 impl Load {
     pub(super) fn begin(
         connection: &Connection,
+        path: &Path,
         id: &DatasetId,
-        schema: &std::sync::Arc<connector_core::Schema>,
+        schema: &Arc<Schema>,
     ) -> Result<Self> {
         let staging = Table::named(STAGING, schema);
         // The pieces need not survive a power cut. The swap does, and its sync covers them too.
         connection
             .execute_batch("PRAGMA synchronous = NORMAL")
+            .and_then(|()| connection.execute_batch(CACHE))
             .and_then(|()| connection.execute_batch(&staging.create(id.connector())))
             .map_err(io)?;
-        Ok(Self { staging })
+        let path = path.to_owned();
+        Ok(Self { staging, path })
     }
 
-    /// Adds a record to the piece on its way.
-    pub(super) fn insert(&self, connection: &Connection, row: &Row) -> Result<()> {
-        if row.schema() != &self.staging.schema {
-            return Err(refused("a record with other columns than its data set's"));
-        }
+    /// Adds records to the piece on its way.
+    pub(super) fn insert(&self, connection: &Connection, rows: &[&Row]) -> Result<()> {
         if connection.is_autocommit() {
             connection.execute_batch("BEGIN IMMEDIATE").map_err(io)?;
         }
-        self.staging.insert(connection, row).map_err(io)?;
+        let mut insert = self.staging.inserting(connection).map_err(io)?;
+        for row in rows {
+            if !Arc::ptr_eq(row.schema(), &self.staging.schema)
+                && row.schema() != &self.staging.schema
+            {
+                return Err(refused("a record with other columns than its data set's"));
+            }
+            insert.insert(row).map_err(io)?;
+        }
         Ok(())
     }
 
@@ -68,27 +89,60 @@ impl Load {
         connection.execute_batch("COMMIT").map_err(io)
     }
 
-    /// Checks what was loaded against the source's digest and swaps it in, in a transaction that
-    /// is left open for the cycle's commit.
+    /// Swaps what was loaded in, in a transaction that is left open for the cycle's commit, and
+    /// checks it against the source's digest meanwhile.
     pub(super) fn finish(
         self,
         connection: &Connection,
         id: &DatasetId,
-        cycle: connector_core::CycleId,
+        cycle: CycleId,
         expected: (u64, Digest),
     ) -> Result<()> {
         self.end_piece(connection)?;
-        let found = self.staging.digest(connection)?;
+        let (found, swapped) = thread::scope(|scope| {
+            let check = thread::Builder::new()
+                .name("check".to_owned())
+                .spawn_scoped(scope, || self.read_back())
+                .map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "can't start a thread").with_source(error)
+                })?;
+            let swapped = self.swap(connection, id, cycle, expected);
+            match check.join() {
+                Ok(found) => Ok((found?, swapped)),
+                Err(_) => Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "a thread panicked; its message is on standard error",
+                )),
+            }
+        })?;
         if found != expected {
             return Err(differs(id, STAGING, found.0, expected.0));
         }
+        swapped
+    }
+
+    /// Takes the digest of the table aside as everybody but the swap sees it.
+    fn read_back(&self) -> Result<(u64, Digest)> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(io)?;
+        connection.busy_timeout(BUSY).map_err(io)?;
+        self.staging.digest(&connection)
+    }
+
+    fn swap(
+        &self,
+        connection: &Connection,
+        id: &DatasetId,
+        cycle: CycleId,
+        (rows, digest): (u64, Digest),
+    ) -> Result<()> {
         connection
             .execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
             .map_err(io)?;
         let table = Table::new(
             catalog::table_name(connection, id)?,
-            self.staging.schema,
-            self.staging.columns,
+            Arc::clone(&self.staging.schema),
+            self.staging.columns.clone(),
         );
         let extras = extras(connection, &table).map_err(io)?;
         connection
@@ -110,8 +164,8 @@ impl Load {
         let entry = Entry {
             table,
             cycle,
-            rows: expected.0,
-            digest: expected.1,
+            rows,
+            digest,
         };
         entry.save(connection, id)
     }

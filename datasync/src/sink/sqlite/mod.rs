@@ -23,7 +23,10 @@ use connector_core::{
 use rusqlite::{Connection, ErrorCode};
 
 use self::{catalog::Entry, load::Load, table::Table};
-use super::blocking::{Worker, blocking};
+use super::{
+    blocking::{Worker, blocking},
+    identity::Identity,
+};
 pub use log::{ProcessEntry, SyncEntry};
 
 /// "dsyn": marks the file as a repository, so that no other program's database is written to.
@@ -117,7 +120,7 @@ impl SqliteSink {
     /// [`ErrorKind::Sink`] when the file can't be written to.
     pub async fn log_sync(&mut self, entry: SyncEntry) -> Result<()> {
         self.with(move |repository| {
-            repository.abandon();
+            repository.begin()?;
             log::sync(&repository.connection, &entry)
         })
         .await
@@ -130,7 +133,7 @@ impl SqliteSink {
     /// [`ErrorKind::Sink`] when the file can't be written to.
     pub async fn log_process(&mut self, entry: ProcessEntry) -> Result<()> {
         self.with(move |repository| {
-            repository.abandon();
+            repository.begin()?;
             log::process(&repository.connection, &entry)
         })
         .await
@@ -174,10 +177,12 @@ struct Repository {
     path: PathBuf,
     id: String,
     connection: Connection,
+    identity: Identity,
     delivery: Option<Delivery>,
 }
 
 struct Delivery {
+    path: PathBuf,
     dataset: DatasetId,
     cycle: CycleId,
     next_seq: u64,
@@ -205,14 +210,35 @@ struct Apply {
 
 impl Repository {
     fn open(path: PathBuf) -> Result<Self> {
-        let (connection, id) =
+        let (connection, identity, id) =
             connect(&path).map_err(|error| error.with("repository", path.display()))?;
         Ok(Self {
             path,
             id,
             connection,
+            identity,
             delivery: None,
         })
+    }
+
+    fn is_in_place(&self) -> Result<bool> {
+        self.identity.is_at(&self.path).map_err(|error| {
+            Error::new(ErrorKind::Sink, "can't look at the repository").with_source(error)
+        })
+    }
+
+    /// Drops what is on its way, and sees to it that what comes next goes into the file that is at
+    /// the path now. One that lacks what was delivered is sent everything.
+    fn begin(&mut self) -> Result<()> {
+        self.abandon();
+        if !self.is_in_place()? {
+            tracing::warn!(
+                "The repository {} was removed or replaced; what it lacks is sent again",
+                self.path.display()
+            );
+            (self.connection, self.identity, self.id) = connect(&self.path)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, events: &[ChangeEvent]) -> Result<()> {
@@ -224,16 +250,20 @@ impl Repository {
     }
 
     fn take(&mut self, events: &[ChangeEvent]) -> Result<()> {
-        for event in events {
+        let mut rest = events;
+        while let Some(event) = rest.first() {
             if event.seq == 1 {
-                self.abandon();
+                self.begin()?;
                 load::drop_staging(&self.connection)?;
-                self.delivery = Some(Delivery::begin(&self.connection, event)?);
+                self.delivery = Some(Delivery::begin(&self.connection, &self.path, event)?);
             }
             let Some(delivery) = &mut self.delivery else {
                 return Err(refused("an event without a beginning"));
             };
-            delivery.take(&self.connection, event)?;
+            let taken = delivery
+                .take(&self.connection, rest)
+                .map_err(|error| error.with("data set", &event.dataset))?;
+            rest = &rest[taken..];
         }
         match &self.delivery {
             // No lock is held while more rows are waited for.
@@ -260,7 +290,17 @@ impl Repository {
         self.connection.execute_batch("COMMIT").map_err(|error| {
             self.abandon();
             failed(error, "can't commit a cycle")
-        })
+        })?;
+        if !self.is_in_place()? {
+            return Err(Error::new(
+                ErrorKind::Sink,
+                "the repository was removed or replaced while it was written to; it is sent \
+                 everything again",
+            ));
+        }
+        // The next cycle may be an hour away. That memory is not given back is no failure.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+        Ok(())
     }
 
     /// Drops what was not committed.
@@ -273,7 +313,7 @@ impl Repository {
     }
 
     fn verify(&mut self, dataset: &DatasetId, schema: &Arc<Schema>) -> Result<Option<TableState>> {
-        self.abandon();
+        self.begin()?;
         // One state of the table and its line, whoever writes meanwhile.
         let read = self
             .connection
@@ -293,7 +333,7 @@ impl Repository {
 }
 
 impl Delivery {
-    fn begin(connection: &Connection, event: &ChangeEvent) -> Result<Self> {
+    fn begin(connection: &Connection, path: &Path, event: &ChangeEvent) -> Result<Self> {
         let held = Entry::load(connection, &event.dataset)?;
         let step = match held {
             Some(entry) if entry.cycle == event.cycle => Step::Repeat(entry),
@@ -307,7 +347,9 @@ impl Delivery {
             }
             Some(entry) if entry.cycle.number() + 1 == event.cycle.number() => {
                 connection
-                    .execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
+                    .execute_batch(
+                        "PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; BEGIN IMMEDIATE",
+                    )
                     .map_err(|error| failed(error, "can't begin a transaction"))?;
                 Step::Apply(Apply {
                     entry,
@@ -324,6 +366,7 @@ impl Delivery {
             }
         };
         Ok(Self {
+            path: path.to_owned(),
             dataset: event.dataset.clone(),
             cycle: event.cycle,
             next_seq: 1,
@@ -331,18 +374,40 @@ impl Delivery {
         })
     }
 
-    fn take(&mut self, connection: &Connection, event: &ChangeEvent) -> Result<()> {
+    /// Takes one event, or all that are rows of a load, and returns how many.
+    fn take(&mut self, connection: &Connection, events: &[ChangeEvent]) -> Result<usize> {
+        if let Step::Load(load) = &self.step {
+            let rows: Vec<&Row> = events.iter().map_while(inserted).collect();
+            if !rows.is_empty() {
+                load.insert(connection, &rows)?;
+                let taken = rows.len();
+                events[..taken].iter().try_for_each(|e| self.in_order(e))?;
+                return Ok(taken);
+            }
+        }
+        let Some(event) = events.first() else {
+            return Ok(0);
+        };
+        self.in_order(event)?;
+        self.take_one(connection, event).map(|()| 1)
+    }
+
+    fn in_order(&mut self, event: &ChangeEvent) -> Result<()> {
         if event.seq != self.next_seq || event.cycle != self.cycle || event.dataset != self.dataset
         {
             return Err(refused("an event out of order").with("seq", event.seq));
         }
         self.next_seq += 1;
+        Ok(())
+    }
+
+    fn take_one(&mut self, connection: &Connection, event: &ChangeEvent) -> Result<()> {
         match (&mut self.step, &event.change) {
             (Step::Full, Change::Truncate { schema }) => {
-                self.step = Step::Load(Load::begin(connection, &self.dataset, schema)?);
+                let load = Load::begin(connection, &self.path, &self.dataset, schema)?;
+                self.step = Step::Load(load);
                 Ok(())
             }
-            (Step::Load(load), Change::Insert { after }) => load.insert(connection, after),
             (Step::Repeat(entry), Change::SnapshotComplete { rows, digest }) => {
                 entry.expect(&self.dataset, (*rows, *digest))?;
                 self.step = Step::Complete;
@@ -365,7 +430,13 @@ impl Delivery {
                 Err(refused("an event that does not belong there").with("kind", change.kind()))
             }
         }
-        .map_err(|error| error.with("data set", &self.dataset))
+    }
+}
+
+fn inserted(event: &ChangeEvent) -> Option<&Row> {
+    match &event.change {
+        Change::Insert { after } => Some(after),
+        _ => None,
     }
 }
 
@@ -385,7 +456,10 @@ impl Apply {
                 self.entry.table.update(connection, after)
             }
             Change::Delete { before } => {
-                self.adopt(connection, before)?;
+                // A digest has the key only.
+                if !before.is_digest() {
+                    self.adopt(connection, before)?;
+                }
                 self.entry.rows = self.entry.rows.saturating_sub(1);
                 self.entry.digest.remove(before);
                 self.entry.table.delete(connection, before)
@@ -465,7 +539,7 @@ impl Entry {
     }
 }
 
-fn connect(path: &Path) -> Result<(Connection, String)> {
+fn connect(path: &Path) -> Result<(Connection, Identity, String)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
             Error::new(ErrorKind::Sink, "can't make the folder").with_source(error)
@@ -507,7 +581,7 @@ fn connect(path: &Path) -> Result<(Connection, String)> {
         .execute_batch(&format!(
             "PRAGMA synchronous = FULL;
              PRAGMA legacy_alter_table = ON;
-             PRAGMA cache_size = -65536;
+             PRAGMA wal_autocheckpoint = 4096;
              BEGIN IMMEDIATE;
              PRAGMA application_id = {APPLICATION_ID};
              PRAGMA user_version = {FORMAT};
@@ -521,7 +595,10 @@ fn connect(path: &Path) -> Result<(Connection, String)> {
     let id = connection
         .query_row("SELECT id FROM _repository", [], |row| row.get(0))
         .map_err(open)?;
-    Ok((connection, id))
+    let file = std::fs::metadata(path).map_err(|error| {
+        Error::new(ErrorKind::Sink, "can't open the repository").with_source(error)
+    })?;
+    Ok((connection, Identity::of(&file), id))
 }
 
 /// Wraps what SQLite says, which names tables and columns and no values.

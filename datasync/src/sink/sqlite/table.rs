@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, fmt::Write, sync::Arc};
 
-use connector_core::{Batch, Column, Digest, Error, ErrorKind, Result, Row, Schema};
-use rusqlite::{Connection, Statement};
+use connector_core::{Batch, Column, Digest, Error, ErrorKind, Result, Row, Schema, Value};
+use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::{
     failed,
@@ -146,11 +146,14 @@ impl Table {
         columns.filter_map(|(column, name)| column.is_key().then_some(name.as_str()))
     }
 
+    /// Prepares to add records.
+    pub(super) fn inserting<'c>(&self, connection: &'c Connection) -> rusqlite::Result<Insert<'c>> {
+        connection.prepare_cached(&self.sql.insert).map(Insert)
+    }
+
     /// Adds a record with this table's schema.
     pub(super) fn insert(&self, connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
-        let mut insert = connection.prepare_cached(&self.sql.insert)?;
-        bind(&mut insert, 1, row, |_| true)?;
-        insert.raw_execute()
+        self.inserting(connection)?.insert(row)
     }
 
     /// Replaces all but the key of a record with this table's schema.
@@ -161,10 +164,18 @@ impl Table {
         update.raw_execute()
     }
 
-    /// Removes the record of that row's key.
+    /// Removes the record of that row's key; the row may be a digest.
     pub(super) fn delete(&self, connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
         let mut delete = connection.prepare_cached(&self.sql.delete)?;
-        bind(&mut delete, 1, row, Column::is_key)?;
+        let key = self
+            .schema
+            .columns()
+            .iter()
+            .filter(|column| column.is_key());
+        for (column, place) in key.zip(1..) {
+            let value = row.value(column.name()).unwrap_or(Value::Null);
+            delete.raw_bind_parameter::<usize, _>(place, Cell(value))?;
+        }
         delete.raw_execute()
     }
 
@@ -180,19 +191,19 @@ impl Table {
         schema: &Arc<Schema>,
     ) -> Result<(u64, Digest)> {
         let (mut rows, mut digest) = (0, Digest::default());
-        self.rows(connection, schema, |row| {
-            rows += 1;
-            digest.add(row);
+        self.read(connection, schema, |batch| {
+            rows += batch.len() as u64;
+            digest.add_batch(batch);
         })?;
         Ok((rows, digest))
     }
 
     /// Reads every record back, in no order.
-    fn rows(
+    fn read(
         &self,
         connection: &Connection,
         schema: &Arc<Schema>,
-        mut each: impl FnMut(&Row),
+        mut each: impl FnMut(&Batch),
     ) -> Result<()> {
         let failed = |error| failed(error, "can't read a table back").with("table", &self.name);
         let cells: Vec<_> = schema
@@ -210,9 +221,7 @@ impl Table {
         loop {
             let row = found.next().map_err(failed)?;
             if batch.len() == READ_ROWS || row.is_none() {
-                for row in batch.rows() {
-                    each(&row.to_row(schema));
-                }
+                each(&batch);
                 batch = Batch::new(Arc::clone(schema));
             }
             let Some(row) = row else { return Ok(()) };
@@ -233,6 +242,17 @@ impl Table {
                 .end()
                 .map_err(|error| error.with("table", &self.name))?;
         }
+    }
+}
+
+/// Adds records to a table, one after the other.
+pub(super) struct Insert<'c>(CachedStatement<'c>);
+
+impl Insert<'_> {
+    /// Adds a record with the table's schema.
+    pub(super) fn insert(&mut self, row: &Row) -> rusqlite::Result<usize> {
+        bind(&mut self.0, 1, row, |_| true)?;
+        self.0.raw_execute()
     }
 }
 

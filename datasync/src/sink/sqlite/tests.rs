@@ -1,4 +1,8 @@
-use connector_core::schema::{date, int, text};
+use connector_core::{
+    Cycle, CycleOptions, NamedSink, Retain, Store, Value,
+    memory::MemoryDataset,
+    schema::{date, int, text},
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -100,6 +104,71 @@ async fn a_repeat_changes_nothing() {
         (state.rows, state.digest, state.cycle),
         (2, source.digest(), change.0)
     );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_repository_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = open(&folder).await;
+    let mut source = Source::devices("hr");
+    let rows = vec![source.device("PC-1", 4)];
+    deliver(&mut sink, &source.full(rows)).await.unwrap();
+    let remove = || {
+        for file in std::fs::read_dir(&folder).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    };
+
+    // Between two cycles: the new one lacks the cycle before, and asks for everything.
+    remove();
+    let rows = vec![source.device("PC-1", 5)];
+    let error = deliver(&mut sink, &source.change(rows)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Incomplete);
+
+    // Within one: it fails, naming the file.
+    let rows = vec![source.device("PC-1", 6)];
+    let full = source.full(rows);
+    sink.write(&full.1).await.unwrap();
+    remove();
+    let error = sink.commit(&full.0).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains(".db") && message.contains("removed"),
+        "{message}"
+    );
+    deliver(&mut sink, &full).await.unwrap();
+    assert_eq!(devices(&reader(&folder)), ["PC-1|6"]);
+}
+
+/// The second column is the key, and deletions carry the key only.
+#[tokio::test]
+async fn changes_of_a_data_set_that_keeps_digests_are_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = Schema::new(vec![int("cores").null(), text("name").key()]).unwrap();
+    let devices = Arc::new(MemoryDataset::new("devices", Arc::new(schema)));
+    let set = |rows: &[(&'static str, i64)]| {
+        let row = |(name, cores): &(&'static str, i64)| {
+            vec![Value::Int(*cores), Value::Text((*name).into())]
+        };
+        devices.set(rows.iter().map(row).collect());
+    };
+    let store = Store::open_folder(folder.path().join("state")).await;
+    let mut options = CycleOptions::default();
+    options.retain = Retain::Digests;
+    let store = store.unwrap();
+    let cycle = Cycle::new(&store)
+        .options(options)
+        .sink(NamedSink::new("repository", open(&folder).await));
+    for rows in [
+        &[("PC-1", 4), ("PC-2", 8)][..],
+        &[("PC-2", 16), ("PC-3", 2)][..],
+    ] {
+        set(rows);
+        let report = cycle.run_dataset("hr", &*devices).await;
+        assert!(report.is_ok(), "{report:?}");
+    }
+    assert_eq!(self::devices(&reader(&folder)), ["PC-2|16", "PC-3|2"]);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use connector_core::Value;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -106,6 +108,8 @@ async fn the_last_whole_cycle_is_found_however_long_the_next_is() {
     events.pop();
     let mut sink = open(&folder).await;
     sink.write(&events).await.unwrap();
+    // Which waits for the piece before.
+    sink.write(&[]).await.unwrap();
     assert!(sink.commit(&cycle).await.is_err(), "not complete");
     drop(sink);
     assert!(text(&folder).len() > 1_000_000);
@@ -122,9 +126,10 @@ async fn a_cycle_begun_anew_leaves_no_half_lines() {
         .map(|i| source.device(&format!("PC-{i}"), i))
         .collect();
     let full = source.full(rows);
-    // More than the buffer holds, so that part of a line is in the file.
-    sink.write(&full.1[..4000]).await.unwrap();
-    assert!(!text(&folder).ends_with('\n'));
+    // A piece is in the file when the next one is taken.
+    sink.write(&full.1[..2000]).await.unwrap();
+    sink.write(&full.1[2000..4000]).await.unwrap();
+    assert!(text(&folder).lines().count() >= 2000);
     let mut other = Source::devices("lab");
     deliver(&mut sink, &other.full(vec![])).await.unwrap();
     assert_eq!(text(&folder).lines().count(), 2);
@@ -138,6 +143,37 @@ async fn a_cycle_begun_anew_leaves_no_half_lines() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sink = open(&folder).await;
+    let mut source = Source::devices("hr");
+    let rows = vec![source.device("PC-1", 4)];
+    deliver(&mut sink, &source.full(rows)).await.unwrap();
+
+    // Between two cycles: a new file is begun, as after a restart.
+    std::fs::remove_file(path(&folder)).unwrap();
+    let rows = vec![source.device("PC-1", 5)];
+    deliver(&mut sink, &source.change(rows)).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
+
+    // Within one: that cycle fails, naming the file, and is whole when it is sent again.
+    let rows = vec![source.device("PC-1", 6)];
+    let (cycle, events) = source.change(rows);
+    sink.write(&events).await.unwrap();
+    std::fs::remove_file(path(&folder)).unwrap();
+    let error = sink.commit(&cycle).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("events.ndjson") && message.contains("removed"),
+        "{message}"
+    );
+    assert!(!path(&folder).exists());
+    deliver(&mut sink, &(cycle, events)).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
+}
+
 #[tokio::test]
 async fn an_event_out_of_order_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +185,9 @@ async fn an_event_out_of_order_is_refused() {
     sink.write(&full.1[..1]).await.unwrap();
     assert!(sink.write(&full.1[2..]).await.is_err());
     assert!(sink.commit(&full.0).await.is_err());
-    assert_eq!(text(&folder), "");
+    let mut other = Source::devices("lab");
+    deliver(&mut sink, &other.full(vec![])).await.unwrap();
+    assert_eq!(text(&folder).lines().count(), 2);
 }
 
 proptest! {
@@ -182,6 +220,7 @@ proptest! {
         let found = text(&folder);
         prop_assert_eq!(found.lines().count(), first.1.len() + second.1.len());
         for (line, event) in found.lines().zip(first.1.iter().chain(&second.1)) {
+            prop_assert_eq!(line, serde_json::to_string(&EventLine::from(event)).unwrap());
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let outcome = validator.validate(&line);
             prop_assert!(outcome.is_ok(), "{:?}", outcome.err());
