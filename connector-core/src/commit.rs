@@ -41,7 +41,7 @@ pub(crate) fn full(
         counts,
         rows,
         digest,
-        since: now,
+        since: baseline.manifest().and_then(held_since).unwrap_or(now),
     };
     let Some(mut manifest) = baseline.manifest().cloned() else {
         let manifest = first(baseline, held, now);
@@ -90,6 +90,7 @@ pub(crate) fn changes(
     let mut manifest = baseline.committed()?.clone();
     manifest.schema = schema.clone();
     manifest.synced = now;
+    let since = held_since(&manifest).unwrap_or(now);
     if manifest.held.take().is_some() {
         info!(
             "data set {}: the held cycle is replaced by this one",
@@ -112,13 +113,18 @@ pub(crate) fn changes(
         counts,
         rows,
         digest,
-        since: now,
+        since,
     };
     if guard.is_some_and(|guard| guard.holds(manifest.rows, rows, counts.deletes)) {
         return hold(baseline, manifest, held).map(Some);
     }
     apply(&mut manifest, held, now);
     baseline.commit(manifest).map(|()| None)
+}
+
+/// Since when a person is waited for: reads that come to the same again do not start it anew.
+fn held_since(manifest: &Manifest) -> Option<Timestamp> {
+    manifest.held.as_ref().map(|held| held.since)
 }
 
 fn hold(baseline: &mut Baseline, mut manifest: Manifest, held: HeldCycle) -> Result<Held> {

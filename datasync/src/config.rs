@@ -468,7 +468,8 @@ mod tests {
             ),
             (
                 "[connector.hr]\nkind = \"x\"\nretain = \"hashes\"",
-                "connector.hr.retain: neither \"rows\" nor \"digests\"",
+                "connector.hr.retain: neither \"rows\" nor \"digests\", nor a table of data sets \
+                 with one of them",
             ),
             (
                 "[connector.hr]\nkind = \"x\"\nconcurrency = 0",

@@ -276,7 +276,10 @@ impl Host {
         let message = Some(id.dataset().to_owned());
         self.log_process(Some(configured), "approve", message).await;
         let started = self.clock.now();
-        let report = self.cycle(configured, id.dataset(), false).approve(id).await;
+        let report = self
+            .cycle(configured, id.dataset(), false)
+            .approve(id)
+            .await;
         self.log_report(configured, started, &report).await;
         report.is_ok()
     }

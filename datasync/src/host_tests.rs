@@ -21,6 +21,8 @@ kind = "ndjson"
 path = "events.ndjson"
 [connector.lab]
 kind = "memory"
+# The tests tell what was logged in which order.
+concurrency = 1
 delete_guard = { rows = 1, share = 0.5 }
 "#;
 
