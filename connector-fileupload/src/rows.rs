@@ -104,6 +104,10 @@ fn write(
     }
     match row.end() {
         Ok(()) => Ok(None),
+        // Cells that are no text by themselves may still be one text together.
+        Err(error) if error.kind() == ErrorKind::Data && layout.as_it_stands.is_some() => {
+            Ok(Some(layout.not_text(record)))
+        }
         Err(error) if error.kind() == ErrorKind::Data => Ok(Some(BadRow::from(&error))),
         Err(error) => Err(error),
     }
@@ -208,12 +212,8 @@ impl<'a> Layout<'a> {
             return Err(self.nul(record));
         }
         if let Some(empty_is_null) = self.as_it_stands {
-            let ends = || (0..record.len()).map(|place| record.range(place).map_or(0, |r| r.end));
-            // Cells that are no text by themselves may still be one text together.
-            if !text.is_ascii() && !ends().all(|end| text.is_char_boundary(end)) {
-                return Err(self.not_text(record));
-            }
-            row.texts(text, ends(), empty_is_null);
+            let ends = (0..record.len()).map(|place| record.range(place).map_or(0, |r| r.end));
+            row.texts(text, ends, empty_is_null);
             return Ok(());
         }
         for (column, cell) in self.cells.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The baseline as one: a base with the changes since laid over it.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, vec};
 
 use super::{
     index::Entry,
@@ -65,12 +65,11 @@ impl Layers {
 
     /// Every row's entry in the order of key hashes.
     pub(crate) fn index(&self) -> Result<MergedIndex> {
-        let mut base = self.0[0].index();
-        let next = base.next()?;
+        let mut overlay = self.overlay()?.into_iter();
         Ok(MergedIndex {
-            base,
-            next,
-            overlay: self.overlay()?.into_iter().peekable(),
+            base: self.0[0].index(),
+            newer: overlay.next(),
+            overlay,
         })
     }
 
@@ -123,18 +122,20 @@ impl Layers {
 /// See [`Layers::index`].
 pub(crate) struct MergedIndex {
     base: Items<Entry>,
-    next: Option<Entry>,
-    overlay: std::iter::Peekable<std::vec::IntoIter<(Entry, Layer)>>,
+    overlay: vec::IntoIter<(Entry, Layer)>,
+    /// The first of the overlay.
+    newer: Option<(Entry, Layer)>,
 }
 
 impl MergedIndex {
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(Entry, Layer)>> {
+        let base = self.base.peek()?;
         // Most keys have not changed since the base.
-        if let Some(entry) = self.next
-            && self.overlay.peek().is_none_or(|(o, _)| entry.key < o.key)
+        if let Some(entry) = base
+            && self.newer.is_none_or(|(newer, _)| entry.key < newer.key)
         {
-            self.next = self.base.next()?;
+            self.base.pass();
             return Ok(Some((entry, 0)));
         }
         self.next_changed()
@@ -142,20 +143,22 @@ impl MergedIndex {
 
     fn next_changed(&mut self) -> Result<Option<(Entry, Layer)>> {
         loop {
-            let base = self.next;
-            let newer = self
-                .overlay
-                .next_if(|(entry, _)| base.is_none_or(|b| entry.key <= b.key));
-            let Some((entry, layer)) = newer else {
-                let Some(entry) = base else { return Ok(None) };
-                self.next = self.base.next()?;
-                return Ok(Some((entry, 0)));
-            };
-            if base.is_some_and(|b| b.key == entry.key) {
-                self.next = self.base.next()?;
-            }
-            if entry.place != Place::NONE {
-                return Ok(Some((entry, layer)));
+            let base = self.base.peek()?;
+            match (base, self.newer) {
+                (None, None) => return Ok(None),
+                (Some(base), newer) if newer.is_none_or(|(newer, _)| base.key < newer.key) => {
+                    self.base.pass();
+                    return Ok(Some((base, 0)));
+                }
+                (base, newer) => {
+                    if base.map(|base| base.key) == newer.map(|(newer, _)| newer.key) {
+                        self.base.pass();
+                    }
+                    self.newer = self.overlay.next();
+                    if newer.is_some_and(|(newer, _)| newer.place != Place::NONE) {
+                        return Ok(newer);
+                    }
+                }
             }
         }
     }

@@ -483,25 +483,42 @@ pub(crate) struct Items<T> {
 }
 
 impl<T: Item> Items<T> {
+    /// Returns the next item, or none after the last.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<T>> {
-        // Asked for a block at a time; what is between is a few loads an item.
-        let end = self.within + size_of::<T::Bytes>();
-        let bytes = self.block.get(self.within..end);
-        if let Some(bytes) = bytes.and_then(|bytes| T::Bytes::try_from(bytes).ok()) {
-            self.within = end;
-            return Ok(Some(T::from_bytes(&bytes)));
-        }
-        self.next_of_next_block()
+        let item = self.peek()?;
+        self.pass();
+        Ok(item)
     }
 
-    fn next_of_next_block(&mut self) -> Result<Option<T>> {
+    /// Returns the next item and stays at it. Blocks are asked for; what is between is a few loads
+    /// an item.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Result<Option<T>> {
+        let end = self.within + size_of::<T::Bytes>();
+        if end > self.block.len() && !self.next_block()? {
+            return Ok(None);
+        }
+        let bytes = self
+            .block
+            .get(self.within..self.within + size_of::<T::Bytes>());
+        let bytes = bytes.and_then(|bytes| T::Bytes::try_from(bytes).ok());
+        Ok(bytes.as_ref().map(T::from_bytes))
+    }
+
+    /// Goes on after the item that was peeked at.
+    #[inline]
+    pub(crate) fn pass(&mut self) {
+        self.within = (self.within + size_of::<T::Bytes>()).min(self.block.len());
+    }
+
+    fn next_block(&mut self) -> Result<bool> {
         let cut = self.within != self.block.len();
         match self.blocks.next(&self.segment.blocks)? {
-            None if !cut => Ok(None),
+            None if !cut => Ok(false),
             Some((_, block)) if !cut && block.len() >= size_of::<T::Bytes>() => {
                 (self.block, self.within) = (block, 0);
-                self.next()
+                Ok(true)
             }
             _ => Err(damaged(
                 self.segment.blocks.path(),

@@ -54,6 +54,7 @@ pub(super) struct Passed {
 }
 
 impl Seen {
+    #[inline]
     pub(super) fn has(&self, at: usize, entry: &Entry, layer: Layer) -> bool {
         match self {
             Self::Nothing => false,

@@ -69,15 +69,19 @@ impl OldRows {
         })
     }
 
-    fn next(&mut self) -> Result<Option<Old>> {
+    /// Returns the next row. Those that were read as they are, are passed over up to a key.
+    fn next(&mut self, up_to: Option<KeyHash>) -> Result<Option<Old>> {
         match self {
             Self::Missed(old) => Ok(old.next()),
             Self::All { index, seen, at } => {
-                let next = index.next()?;
-                *at += 1;
-                Ok(next.map(|(entry, layer)| {
-                    Old::stored(entry, layer, seen.has(*at - 1, &entry, layer))
-                }))
+                while let Some((entry, layer)) = index.next()? {
+                    *at += 1;
+                    let seen = seen.has(*at - 1, &entry, layer);
+                    if !seen || up_to.is_some_and(|key| entry.key >= key) {
+                        return Ok(Some(Old::stored(entry, layer, seen)));
+                    }
+                }
+                Ok(None)
             }
         }
     }
@@ -206,7 +210,8 @@ impl Difference {
         baseline: &Baseline,
     ) -> Result<Digest> {
         let (nothing, mut met) = (|_| Ok(()), Digest::default());
-        let (mut after, mut before) = (new.next(nothing)?, old.next()?);
+        let mut after = new.next(nothing)?;
+        let mut before = old.next(after.map(|after| after.key))?;
         loop {
             let order = match (&after, &before) {
                 (None, None) => return Ok(met),
@@ -245,7 +250,7 @@ impl Difference {
                 after = new.next(nothing)?;
             }
             if order != Ordering::Less {
-                before = old.next()?;
+                before = old.next(after.map(|after| after.key))?;
             }
         }
     }

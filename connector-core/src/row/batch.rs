@@ -185,23 +185,28 @@ impl Batch {
         let start = self.row_start();
         let columns = self.schema.columns();
         let (nulls, slots) = self.bytes[start..].split_at_mut(columns.len().div_ceil(8));
-        let mut slots = slots.chunks_exact_mut(4).zip(columns);
-        let (mut from, mut aligned) = (0, u32::try_from(text.len()).is_ok());
+        let mut slots = slots.chunks_exact_mut(4);
+        // One look at all of the text, so that few rows need a look at each end.
+        let ascii = text.is_ascii();
+        let (mut place, mut from) = (0, 0);
+        let mut aligned = u32::try_from(text.len()).is_ok();
         for end in ends {
-            let place = self.column;
-            self.column += 1;
-            let Some((slot, column)) = slots.next() else {
-                continue;
-            };
-            if end == from && empty_is_null && column.is_nullable() {
-                nulls[place / 8] |= 1 << (place % 8);
+            aligned &= from <= end && (ascii || text.is_char_boundary(end));
+            if let Some(slot) = slots.next() {
+                if end == from && empty_is_null && columns[place].is_nullable() {
+                    nulls[place / 8] |= 1 << (place % 8);
+                }
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "the text's length is checked"
+                )]
+                slot.copy_from_slice(&(end as u32).to_le_bytes());
             }
-            aligned &= from <= end && text.is_char_boundary(end);
-            slot.copy_from_slice(&u32::try_from(end).unwrap_or(u32::MAX).to_le_bytes());
-            from = end;
+            (place, from) = (place + 1, end);
         }
-        if self.column == columns.len() && !(aligned && from == text.len()) {
-            let message = "the cells' ends are not those of the text, or it is over 4 GiB";
+        self.column = place;
+        if place == columns.len() && !(aligned && from == text.len()) {
+            let message = "its cells are not text by themselves, or it is over 4 GiB";
             self.error = Some(self.wrong(0, message.to_owned()));
         }
         self.bytes.extend_from_slice(text.as_bytes());

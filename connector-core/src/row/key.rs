@@ -67,6 +67,11 @@ impl RowHash {
 /// Every form is either of fixed length or ends with a mark that sorts before any content, so that
 /// no key is the beginning of another.
 pub(crate) fn encode(row: RowRef<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    if row.schema().is_plain_text() && encode_plain(row, out).is_some() {
+        return;
+    }
+    out.truncate(start);
     for place in row.schema().key_positions() {
         // A key column can't be null.
         let cell = row.cell(*place).unwrap_or_default();
@@ -97,6 +102,33 @@ pub(crate) fn encode(row: RowRef<'_>, out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// The same for rows of text alone. Returns none when a cell of the key holds a 0, or comes after
+/// columns that are not of the key; that is looked for once, and not in each cell.
+fn encode_plain(row: RowRef<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let columns = row.schema().columns().len();
+    let key = row.schema().key_positions();
+    if key.last()? + 1 != key.len() {
+        return None;
+    }
+    let (ends, payload) = (columns.div_ceil(8), super::header_len(columns));
+    let ends = row.bytes().get(ends..payload)?;
+    let payload = row.bytes().get(payload..)?;
+    let end = |column: usize| Some(u32::from_le_bytes(*ends.get(4 * column..)?.first_chunk()?));
+    let text = payload.get(..end(key.len() - 1)? as usize)?;
+    if memchr::memchr(0, text).is_some() {
+        return None;
+    }
+    let mut start = 0;
+    out.reserve(text.len() + 2 * key.len());
+    for column in 0..key.len() {
+        let end = end(column)? as usize;
+        out.extend_from_slice(text.get(start..end)?);
+        out.extend_from_slice(&[0, 0]);
+        start = end;
+    }
+    Some(())
 }
 
 /// Writes 0 as 0 255 and ends with 0 0.
