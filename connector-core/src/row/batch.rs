@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{RowHash, RowRef, header_len};
+use super::{RowHash, RowRef, header_len, read_u32};
 use crate::{
     error::{Error, ErrorKind, Result},
     json,
@@ -185,27 +185,33 @@ impl Batch {
         let start = self.row_start();
         let columns = self.schema.columns();
         let (nulls, slots) = self.bytes[start..].split_at_mut(columns.len().div_ceil(8));
-        let mut slots = slots.chunks_exact_mut(4);
-        // One look at all of the text, so that few rows need a look at each end.
-        let ascii = text.is_ascii();
+        let mut ends = ends.into_iter();
         let (mut place, mut from) = (0, 0);
-        let mut aligned = u32::try_from(text.len()).is_ok();
-        for end in ends {
-            aligned &= from <= end && (ascii || text.is_char_boundary(end));
-            if let Some(slot) = slots.next() {
-                if end == from && empty_is_null && columns[place].is_nullable() {
-                    nulls[place / 8] |= 1 << (place % 8);
-                }
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "the text's length is checked"
-                )]
-                slot.copy_from_slice(&(end as u32).to_le_bytes());
-            }
+        let (mut rising, mut empty) = (u32::try_from(text.len()).is_ok(), false);
+        // What few rows need is only noticed here, and looked at below.
+        for slot in slots.chunks_exact_mut(4) {
+            let Some(end) = ends.next() else { break };
+            rising &= from <= end;
+            empty |= from == end;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the text's length is checked"
+            )]
+            slot.copy_from_slice(&(end as u32).to_le_bytes());
             (place, from) = (place + 1, end);
         }
-        self.column = place;
-        if place == columns.len() && !(aligned && from == text.len()) {
+        let end = |place: usize| read_u32(slots, 4 * place);
+        if empty && empty_is_null {
+            for (at, column) in columns.iter().enumerate().take(place) {
+                let start = if at == 0 { 0 } else { end(at - 1) };
+                if start == end(at) && column.is_nullable() {
+                    nulls[at / 8] |= 1 << (at % 8);
+                }
+            }
+        }
+        let aligned = text.is_ascii() || (0..place).all(|at| text.is_char_boundary(end(at)));
+        self.column = place + ends.count();
+        if self.column == columns.len() && !(rising && aligned && from == text.len()) {
             let message = "its cells are not text by themselves, or it is over 4 GiB";
             self.error = Some(self.wrong(0, message.to_owned()));
         }
