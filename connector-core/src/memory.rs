@@ -297,8 +297,8 @@ impl Staged {
                 self.widen(row.schema())?;
             }
             // The only rows of a cycle may be those that are gone.
-            Change::Delete { before: row } if !row.is_digest() => self.widen(row.schema())?,
-            Change::Delete { .. } | Change::Truncate { .. } | Change::SnapshotComplete { .. } => {}
+            Change::Delete { before } => self.widen(before.record_schema())?,
+            Change::Truncate { .. } | Change::SnapshotComplete { .. } => {}
         }
         let found = match &event.change {
             Change::Truncate { .. } => {

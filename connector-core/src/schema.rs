@@ -1,6 +1,6 @@
 //! What a data set's rows look like.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -402,6 +402,8 @@ pub struct Schema {
     compared: usize,
     plain_text: bool,
     digests: bool,
+    /// Of digests that a sink is sent: the columns of their records.
+    records: Option<Arc<Self>>,
     duplicates: Duplicates,
 }
 
@@ -468,6 +470,7 @@ impl Schema {
             compared,
             plain_text,
             digests,
+            records: None,
             duplicates: Duplicates::default(),
         }
     }
@@ -532,6 +535,19 @@ impl Schema {
         let mut columns: Vec<Column> = self.key().cloned().collect();
         columns.push(Column::new(DIGEST, Type::Int));
         Self::from_checked(columns)
+    }
+
+    /// As [`Schema::digests`], and says of which columns, for sinks.
+    pub(crate) fn digests_to_send(self: &Arc<Self>) -> Self {
+        Self {
+            records: Some(Arc::clone(self)),
+            ..self.digests()
+        }
+    }
+
+    /// The columns of the records that its rows are digests of, where that is known.
+    pub(crate) fn records(&self) -> Option<&Arc<Self>> {
+        self.records.as_ref()
     }
 
     /// Tells whether rows of both have the same bytes.

@@ -140,27 +140,51 @@ async fn the_choice_changes_with_a_full_load() {
     assert_eq!(lab.copy(0), source(&lab).await);
 }
 
-#[tokio::test]
-async fn a_new_column_makes_the_next_cycle_full() {
-    const WIDER: Declared = Declared::new(&[
-        text("name").key(),
-        int("cores").null(),
-        int("free").null().volatile(),
-        text("site").null(),
-    ]);
-    let mut lab = digests(&["copy"]);
-    lab.source.set(devices(0..100, 8));
-    lab.synced().await;
-    lab.source.set_schema(Arc::new(Schema::from(WIDER)));
-    let mut rows = devices(0..100, 8);
+const WIDER: Declared = Declared::new(&[
+    text("name").key(),
+    int("cores").null(),
+    int("free").null().volatile(),
+    text("site").null(),
+]);
+
+/// Gives the source's records a column, and leaves it empty.
+fn widen(lab: &Lab, mut rows: Vec<Vec<Value<'static>>>) {
     for row in &mut rows {
         row.push(Value::Null);
     }
+    lab.source.set_schema(Arc::new(Schema::from(WIDER)));
     lab.source.set(rows);
+}
+
+#[tokio::test]
+async fn a_new_column_makes_the_next_cycle_full() {
+    let mut lab = digests(&["copy"]);
+    lab.source.set(devices(0..100, 8));
+    lab.synced().await;
+    widen(&lab, devices(0..100, 8));
     assert_eq!(
         lab.synced().await,
         "Truncates: 1, Inserts: 100, SnapshotCompletes: 1"
     );
+}
+
+/// The copy has rows without the column, and the first digests are of rows with it.
+#[tokio::test]
+async fn a_new_column_is_told_by_deletions_alone() {
+    for at_once in [true, false] {
+        let mut lab = Lab::new(&["copy"]);
+        lab.source.set(devices(0..100, 8));
+        lab.synced().await;
+        if !at_once {
+            widen(&lab, devices(0..100, 8));
+            assert_eq!(lab.synced().await, "No events sent");
+        }
+        lab.options.retain = Retain::Digests;
+        widen(&lab, devices(1..100, 8));
+        assert_eq!(lab.synced().await, "Deletes: 1, SnapshotCompletes: 1");
+        assert_eq!(lab.copy(0), source(&lab).await);
+        assert_eq!(lab.synced().await, "No events sent");
+    }
 }
 
 #[tokio::test]

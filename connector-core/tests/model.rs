@@ -1,6 +1,6 @@
 //! Random schedules of what happens to a data set over its life, against a plain map: whatever the
-//! order of edits, failures, cancels, restarts and new sinks, every sink ends with what the source
-//! holds. The memory sink checks each event on the way: its `before`, its order, the digest.
+//! order of edits, failures, cancels, restarts and new sinks, and whatever the store keeps of rows,
+//! every sink ends with what the source holds. The memory sink checks each event on the way: its `before`, its order, the digest.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -13,7 +13,7 @@ use std::{
 };
 
 use connector_core::{
-    DeleteGuard, Duplicates, Outcome, Row, Value,
+    DeleteGuard, Duplicates, ErrorKind, Outcome, Retain, Row, Value,
     memory::MemorySink,
     schema::{Declared, Schema, int, text},
 };
@@ -62,6 +62,8 @@ enum Step {
     LostSink(u8),
     History(u8),
     Memory(u32),
+    /// The store keeps rows, or digests, from now on.
+    Keep(Retain),
 }
 
 /// In which order the source returns its rows.
@@ -128,6 +130,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u8..4).prop_map(Step::History),
         2 => prop::sample::select(vec![0, 200, 8 << 10, 64 << 10, 1 << 20]).prop_map(Step::Memory),
     ]
+}
+
+/// Where in a schedule it is said anew what the store keeps. Drawn after the steps, so that the kept
+/// seeds stand for the steps that they always stood for.
+fn choices() -> impl Strategy<Value = Vec<(usize, Retain)>> {
+    let retain = prop::sample::select(vec![Retain::Digests, Retain::Rows]);
+    prop::collection::vec((0..30_usize, retain), 0..5)
 }
 
 type Records = BTreeMap<u16, (u8, Option<String>)>;
@@ -361,6 +370,7 @@ async fn live(steps: Vec<Step>) {
             }
             Step::History(cycles) => lab.options.history = cycles.into(),
             Step::Memory(bytes) => lab.options.memory = bytes.into(),
+            Step::Keep(retain) => lab.options.retain = retain,
         }
     }
     // Changes that every sink must be sent, so that one that lost its copy says so; and as many
@@ -376,8 +386,16 @@ async fn live(steps: Vec<Step>) {
         matches!(report.outcome, Outcome::Synced(_)) && report.is_ok(),
         "{report:?}"
     );
-    let baseline = lab.baseline().await;
-    assert_eq!(compared(&baseline, world.wide), world.expected());
+    match lab.options.retain {
+        Retain::Rows => {
+            let baseline = lab.baseline().await;
+            assert_eq!(compared(&baseline, world.wide), world.expected());
+        }
+        Retain::Digests => {
+            let error = lab.store().await.rows(&Lab::id()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+    }
     for (i, (name, _)) in lab.sinks.iter().enumerate() {
         assert_eq!(
             compared(&lab.copy(i), world.wide),
@@ -409,7 +427,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn d1_d2_c2_every_schedule_converges(steps in prop::collection::vec(step(), 1..30)) {
+    fn d1_d2_c2_every_schedule_converges(
+        mut steps in prop::collection::vec(step(), 1..30),
+        choices in choices(),
+    ) {
+        for (at, retain) in choices {
+            steps.insert(at % (steps.len() + 1), Step::Keep(retain));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(live(steps));
     }

@@ -371,7 +371,7 @@ impl Segment {
         Ok(Self {
             blocks,
             kind: header.kind,
-            digests: Arc::new(schema.digests()),
+            digests: Arc::new(schema.digests_to_send()),
             schema,
             footer,
             records_start,

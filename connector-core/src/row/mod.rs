@@ -322,6 +322,12 @@ impl Row {
         self.schema.is_digests()
     }
 
+    /// Returns the columns of the record: the row's own, or of a [digest](Row::is_digest) those of
+    /// the record that it is of. A receiver whose copy has fewer columns adds them, as null.
+    pub fn record_schema(&self) -> &Arc<Schema> {
+        self.schema.records().unwrap_or(&self.schema)
+    }
+
     /// Borrows the row.
     pub fn as_ref(&self) -> RowRef<'_> {
         RowRef {

@@ -1,24 +1,30 @@
 //! The process dies at every storage call, and what was not synced is lost, kept, torn, zeroed, or
 //! each name and each file by itself any of these.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use connector_core::{Counts, Outcome};
 use connector_testkit::Unsynced;
 
-use super::script::{Checkpoint, STEPS, World, rehearse};
+use super::script::{Checkpoint, DIGESTS, ROWS, Rehearsed, STEPS, World, rehearse, run_of};
 
-/// So many parts are tried at a time, a test each.
+/// So many parts of the first run are tried at a time, a test each.
 const PARTS: usize = 4;
 
-/// How many times chance says which names and bytes a crash has kept.
-const SEEDS: u64 = 40;
+/// How many times chance says which names and bytes a crash has kept, in either run.
+const SEEDS: [u64; 2] = [40, 8];
 
-async fn crash(part: usize) {
-    let run = rehearse().await;
+async fn crash(run: Range<usize>, part: impl Fn(usize) -> bool) {
+    let seeds = SEEDS[usize::from(run == DIGESTS)];
+    let run = rehearse(run).await;
     let (mut calls_seen, mut images, mut different) = (0, 0, 0);
-    for (step, (before, calls)) in run.iter().enumerate() {
-        if step % PARTS != part {
+    for Rehearsed {
+        step,
+        before,
+        calls,
+    } in run
+    {
+        if !part(step) {
             continue;
         }
         let mut seen = HashSet::new();
@@ -30,7 +36,7 @@ async fn crash(part: usize) {
             dying.step(step).await;
             dying.lab.stop();
             let left = Checkpoint::take(&mut dying, step);
-            let mixed = (5..=SEEDS).map(Unsynced::Mixed);
+            let mixed = (5..=seeds).map(Unsynced::Mixed);
             for unsynced in Unsynced::ALL.into_iter().chain(mixed) {
                 let place = format!("{}, {}, {unsynced:?}", STEPS[step], calls[call - 1]);
                 images += 1;
@@ -52,14 +58,14 @@ async fn crash(part: usize) {
 async fn go_on(mut world: World, step: usize, place: &str) {
     world.check_state(step, place).await;
     // The step that was cut once more, and one after it.
-    for step in step..STEPS.len().min(step + 2) {
+    let end = run_of(step).end.min(step + 2);
+    for step in step..end {
         world.step(step).await;
         let report = world.settle(step).await;
         assert!(report.is_ok(), "{place}: {report:?}");
         world.check_end(step, place).await;
     }
-    let last = STEPS.len().min(step + 2) - 1;
-    let outcome = world.settle(last).await.outcome;
+    let outcome = world.settle(end - 1).await.outcome;
     assert!(
         matches!(outcome, Outcome::Synced(counts) if counts == Counts::default()),
         "D2, {place}: {outcome:?}"
@@ -68,20 +74,25 @@ async fn go_on(mut world: World, step: usize, place: &str) {
 
 #[tokio::test]
 async fn s1_to_c4_hold_after_a_crash_at_any_call_first_part() {
-    crash(0).await;
+    crash(ROWS, |step| step % PARTS == 0).await;
 }
 
 #[tokio::test]
 async fn s1_to_c4_hold_after_a_crash_at_any_call_second_part() {
-    crash(1).await;
+    crash(ROWS, |step| step % PARTS == 1).await;
 }
 
 #[tokio::test]
 async fn s1_to_c4_hold_after_a_crash_at_any_call_third_part() {
-    crash(2).await;
+    crash(ROWS, |step| step % PARTS == 2).await;
 }
 
 #[tokio::test]
 async fn s1_to_c4_hold_after_a_crash_at_any_call_last_part() {
-    crash(3).await;
+    crash(ROWS, |step| step % PARTS == 3).await;
+}
+
+#[tokio::test]
+async fn s1_to_c4_hold_after_a_crash_at_any_call_with_digests() {
+    crash(DIGESTS, |_| true).await;
 }

@@ -11,18 +11,24 @@ use futures::FutureExt;
 
 use super::{
     lab::{Lab, devices},
-    script::{Checkpoint, STEPS, World, rehearse},
+    script::{Checkpoint, DIGESTS, ROWS, Rehearsed, STEPS, World, rehearse},
 };
 
 async fn fail_everywhere(fault: StorageFault) {
-    let run = rehearse().await;
+    let mut run = rehearse(ROWS).await;
+    run.extend(rehearse(DIGESTS).await);
     let (mut tried, mut told) = (0, 0);
-    for (step, (before, calls)) in run.iter().enumerate() {
+    for Rehearsed {
+        step,
+        before,
+        calls,
+    } in &run
+    {
         // The first call is the lock: a process that does not get it does nothing.
         for call in 2..=calls.len() {
             if differs(fault, &calls[call - 1]) {
                 tried += 1;
-                told += u32::from(fail(before, step, calls, call, fault).await);
+                told += u32::from(fail(before, *step, calls, call, fault).await);
             }
         }
     }

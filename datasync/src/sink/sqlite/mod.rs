@@ -456,10 +456,7 @@ impl Apply {
                 self.entry.table.update(connection, after)
             }
             Change::Delete { before } => {
-                // A digest has the key only.
-                if !before.is_digest() {
-                    self.adopt(connection, before)?;
-                }
+                self.adopt(connection, before)?;
                 self.entry.rows = self.entry.rows.saturating_sub(1);
                 self.entry.digest.remove(before);
                 self.entry.table.delete(connection, before)
@@ -491,7 +488,7 @@ impl Apply {
 
     /// Adds the columns that a record has more than its table.
     fn adopt(&mut self, connection: &Connection, row: &Row) -> Result<()> {
-        let schema = row.schema();
+        let schema = row.record_schema();
         if Arc::ptr_eq(schema, &self.entry.table.schema) {
             return Ok(());
         }

@@ -171,6 +171,37 @@ async fn changes_of_a_data_set_that_keeps_digests_are_applied() {
     assert_eq!(self::devices(&reader(&folder)), ["PC-2|16", "PC-3|2"]);
 }
 
+/// The first digests are of records with a column that the table does not have.
+#[tokio::test]
+async fn a_deletion_that_carries_the_key_only_adds_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let narrow = vec![text("name").key(), int("cores").null()];
+    let wide = [&narrow[..], &[text("site").null()]].concat();
+    let shapes = [narrow, wide].map(|columns| Arc::new(Schema::new(columns).unwrap()));
+    let devices = Arc::new(MemoryDataset::new("devices", Arc::clone(&shapes[0])));
+    let store = Store::open_folder(folder.path().join("state")).await;
+    let cycle = Cycle::new(&store.unwrap()).sink(NamedSink::new("repository", open(&folder).await));
+    let mut digests = CycleOptions::default();
+    digests.retain = Retain::Digests;
+    let cycles = [cycle.clone(), cycle.options(digests)];
+    for ((schema, cycle), names) in shapes
+        .iter()
+        .zip(&cycles)
+        .zip([&["PC-1", "PC-2"][..], &["PC-2"]])
+    {
+        let row = |name: &&'static str| {
+            let mut row = vec![Value::Text((*name).into()), Value::Int(8)];
+            row.resize(schema.columns().len(), Value::Null);
+            row
+        };
+        devices.set_schema(Arc::clone(schema));
+        devices.set(names.iter().map(row).collect());
+        let report = cycle.run_dataset("hr", &*devices).await;
+        assert!(report.is_ok(), "{report:?}");
+    }
+    assert_eq!(self::devices(&reader(&folder)), ["PC-2|8"]);
+}
+
 #[tokio::test]
 async fn what_was_cut_off_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
