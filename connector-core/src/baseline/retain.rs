@@ -9,7 +9,8 @@ use crate::{
     schema::Schema,
 };
 
-/// What the store keeps of a data set's rows. Another choice takes effect with a full load.
+/// What the store keeps of a data set's rows. Digests replace rows once every sink has what was
+/// read; the way back takes a full load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retain {

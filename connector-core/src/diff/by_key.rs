@@ -9,6 +9,9 @@ use crate::{
     row::{Key, Row},
 };
 
+/// A run in a file has at least so many bytes, however little memory there is.
+const LEAST: u64 = 64 << 10;
+
 /// Takes rows in. Keeps up to a limit of them in memory and spills sorted runs beyond.
 pub(crate) struct ByKey {
     rows: Vec<(Key, Row)>,
@@ -59,7 +62,7 @@ impl ByKey {
         Self {
             rows: Vec::new(),
             bytes: 0,
-            limit,
+            limit: limit.max(LEAST),
             runs: Vec::new(),
         }
     }
