@@ -28,8 +28,11 @@ pub(super) const ROW_BLOCK: usize = 8 << 10;
 /// What is only read from start to end stands in larger ones.
 pub(super) const STREAM_BLOCK: usize = 64 << 10;
 
-/// What is read or written at a time.
+/// What is written at a time.
 const CHUNK: usize = 1 << 20;
+
+/// What is read at a time: what is compared next is then still in the processor's cache.
+const AHEAD: usize = 256 << 10;
 
 pub(super) fn checksum(offset: u64, stored: u32, raw: u32, bytes: &[u8]) -> u64 {
     let lengths = u64::from(stored) << 32 | u64::from(raw);
@@ -313,7 +316,7 @@ impl Blocks {
 
     fn fill(&mut self, file: &BlockFile, at_least: usize) -> Result<()> {
         let rest = usize::try_from(self.end - self.next).unwrap_or(usize::MAX);
-        let len = rest.min(CHUNK).max(at_least.min(rest));
+        let len = rest.min(AHEAD).max(at_least.min(rest));
         if len < at_least {
             return Err(damaged(&file.path, "a block is cut off"));
         }

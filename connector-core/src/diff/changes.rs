@@ -75,7 +75,7 @@ impl ChangesRead {
             entries: Runs::new("entries", all / 8),
             before,
             memory,
-            differing: all / 4,
+            differing: all / 8,
             read: 0,
             hashes: Vec::new(),
             key: Vec::new(),

@@ -157,8 +157,8 @@ pub(crate) struct Difference {
     memory: u64,
 }
 
-/// How many bytes of rows as they were before are held while changes are written, and how many of
-/// them at most.
+/// How many bytes of rows as they were before are held while changes are written, where there is
+/// memory, and how many of them at most.
 const BEFORE_BYTES: u64 = 4 << 20;
 const BEFORE_ROWS: usize = 1 << 16;
 
@@ -298,7 +298,8 @@ impl Difference {
     pub(crate) fn write(mut self, baseline: &Baseline, retain: Retain) -> Result<SegmentRef> {
         let manifest = baseline.committed()?;
         let row_bytes = (manifest.base.bytes / manifest.rows.max(1)).max(1);
-        let together = usize::try_from(BEFORE_BYTES / row_bytes).unwrap_or(BEFORE_ROWS);
+        let together =
+            usize::try_from(BEFORE_BYTES.min(self.memory / 8) / row_bytes).unwrap_or(BEFORE_ROWS);
         let mut writer = baseline.create(SegmentKind::Changes, "changes", &self.schema)?;
         let mut entries = Runs::new("index", self.memory / 2);
         let mut changed = self.changed.finish()?;
