@@ -56,7 +56,8 @@ impl ChangesRead {
             Known::Nothing(Seen::Nothing)
         } else if layers.base().is_ordered() {
             all = memory.min(ORDERED);
-            let most_missed = usize::try_from(all / 128).unwrap_or(usize::MAX);
+            // Of all memory: to leave the order means to keep every row that follows.
+            let most_missed = usize::try_from(memory / 128).unwrap_or(usize::MAX);
             Known::Ordered(Box::new(Ordered::new(&layers, &schema, most_missed)?))
         } else {
             Known::unordered(&layers, before, memory / 4 * 3, Seen::Nothing)?
