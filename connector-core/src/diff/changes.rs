@@ -42,8 +42,8 @@ pub(crate) struct ChangesRead {
 }
 
 impl ChangesRead {
-    /// Keeps within `memory` bytes, beyond which rows and entries go to files.
-    /// `careful` keeps every row, whatever it costs.
+    /// Keeps within `memory` bytes, beyond which rows and entries go to files. With `careful` every
+    /// row is kept, whatever it costs: a read before this one let a row pass for another.
     pub(crate) fn new(
         baseline: &Baseline,
         schema: Arc<Schema>,
