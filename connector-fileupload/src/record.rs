@@ -13,6 +13,8 @@ pub(crate) struct Record {
     text: Vec<u8>,
     ends: Vec<usize>,
     start: u64,
+    /// No byte of the record is NUL, as far as is known.
+    no_nul: bool,
 }
 
 impl Record {
@@ -61,9 +63,20 @@ impl Record {
         self.start
     }
 
+    /// Tells whether a byte is NUL.
+    pub(crate) fn has_nul(&self) -> bool {
+        !self.no_nul && memchr::memchr(0, self.as_slice()).is_some()
+    }
+
+    /// Notes that the record may hold a NUL.
+    pub(crate) fn may_have_nul(&mut self) {
+        self.no_nul = false;
+    }
+
     /// Forgets the cells and begins at the byte of the text.
     pub(crate) fn begin(&mut self, start: u64) {
         self.ends.clear();
+        self.no_nul = true;
         self.start = start;
     }
 
@@ -92,6 +105,7 @@ impl Record {
         used: &mut Used,
         parse: impl FnOnce(&mut [u8], &mut [usize]) -> (usize, usize),
     ) {
+        self.may_have_nul();
         self.make_room(used.bytes + STEP);
         if self.ends.len() == used.ends {
             self.ends.resize(2 * used.ends + 8, 0);

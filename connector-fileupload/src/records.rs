@@ -139,6 +139,7 @@ impl<R: Read> Records<R> {
                         return Plain::Cut;
                     }
                     record.push(&self.buffer[inner..], len);
+                    record.may_have_nul();
                     match self.buffer[end] {
                         b'\n' | b'\r' => return Plain::Row(end + 1),
                         next if next == self.delimiter => {}
@@ -147,6 +148,8 @@ impl<R: Read> Records<R> {
                     cell = end + 1;
                     at = cell;
                     continue 'steps;
+                } else if byte == 0 {
+                    record.may_have_nul();
                 }
             }
             at += STEP;

@@ -208,7 +208,7 @@ impl<'a> Layout<'a> {
         let Ok(text) = std::str::from_utf8(record.as_slice()) else {
             return Err(self.not_text(record));
         };
-        if memchr::memchr(0, text.as_bytes()).is_some() {
+        if record.has_nul() {
             return Err(self.nul(record));
         }
         if let Some(empty_is_null) = self.as_it_stands {
