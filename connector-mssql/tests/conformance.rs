@@ -26,6 +26,7 @@ const EVERYTHING: Declared = Declared::new(&[
     int("int").null(),
     float("float").null(),
     text("text").null(),
+    text("long").null(),
     bytes("bytes").null(),
     time("timestamp").null(),
     time("local").local().null(),
@@ -44,8 +45,13 @@ const STAMPED: Declared = Declared::new(&[
 const USER: &str = "reader";
 /// What `varbinary(n)` has at most.
 const MOST_BYTES: usize = 8000;
+/// What `nvarchar(n)` has at most, in units of UTF-16.
+const MOST_UNITS: usize = 4000;
+/// The column of text of any length. It is never empty: the peer sends an empty `nvarchar(max)`
+/// without its end, and a client waits for that for ever.
+const LONG: &str = "long";
 /// 1 January 1753, where `datetime` begins, in 100 ns since 1970.
-const FIRST_DATETIME: i64 = -79_258 * 86_400 * 10_000_000;
+const FIRST_DATETIME: i64 = -79_257 * 86_400 * 10_000_000;
 const SECOND: i64 = 10_000_000;
 
 struct MssqlHarness {
@@ -96,7 +102,9 @@ fn sql_type(column: &Column) -> &'static str {
         Type::Bool => "bit",
         Type::Int => "bigint",
         Type::Float => "float",
-        Type::Text | Type::Json => "nvarchar(max)",
+        Type::Json => "nvarchar(max)",
+        Type::Text if column.name() == LONG => "nvarchar(max)",
+        Type::Text => "nvarchar(4000)",
         Type::Bytes => "varbinary(8000)",
         Type::Timestamp | Type::LocalTimestamp => "datetime",
         Type::Uuid => "uniqueidentifier",
@@ -214,8 +222,10 @@ impl Harness for MssqlHarness {
         true
     }
 
-    fn holds(&self, _: &Column, value: &Value<'static>) -> bool {
+    fn holds(&self, column: &Column, value: &Value<'static>) -> bool {
         match value {
+            Value::Text(v) if column.name() == LONG => !v.is_empty(),
+            Value::Text(v) => v.encode_utf16().count() <= MOST_UNITS,
             Value::Float(v) => v.is_finite(),
             Value::Bytes(v) => v.len() <= MOST_BYTES,
             // Of the steps of 1/300 s only whole seconds are those of the kit's clock.
