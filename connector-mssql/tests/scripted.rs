@@ -12,8 +12,11 @@ use connector_testkit::{
 
 const FROM: &str = "FROM [dbo].[t] AS";
 
-/// The catalogue's answer: name, type, length, precision, scale and collation of each column.
-fn catalogue(columns: &[(&str, i64, i64, i64, i64, Option<&str>)]) -> Reply {
+/// Name, type, length, precision, scale and collation of a column.
+type Described = (&'static str, i64, i64, i64, i64, Option<&'static str>);
+
+/// The catalogue's answer.
+fn catalogue(columns: &[Described]) -> Reply {
     let text = || SqlType::NVarChar(128);
     let mut reply = Reply::columns([
         Column::new("name", text()),
@@ -35,7 +38,7 @@ fn catalogue(columns: &[(&str, i64, i64, i64, i64, Option<&str>)]) -> Reply {
     reply
 }
 
-fn script(columns: &[(&str, i64, i64, i64, i64, Option<&str>)]) -> Script {
+fn script(columns: &[Described]) -> Script {
     let database = Reply::columns([
         Column::new("a", SqlType::TinyInt),
         Column::new("b", SqlType::Bit),
@@ -48,7 +51,7 @@ fn script(columns: &[(&str, i64, i64, i64, i64, Option<&str>)]) -> Script {
         .on("OBJECT_ID(N'[dbo].[t]')", catalogue(columns))
 }
 
-const ID: (&str, i64, i64, i64, i64, Option<&str>) = ("id", 56, 4, 10, 0, None);
+const ID: Described = ("id", 56, 4, 10, 0, None);
 
 fn ids(count: u64) -> Reply {
     Reply::columns([Column::new("id", SqlType::Int).not_null()]).rows(count, |number| {
