@@ -118,7 +118,10 @@ fn cell(value: &Value<'_>) -> serde_json::Value {
         Value::Bool(v) => json!(v),
         Value::Int(v) => json!(v),
         Value::Float(v) => json!(v),
-        Value::Bytes(v) => json!(v.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        Value::Bytes(v) => {
+            let digits: Vec<_> = v.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!(digits.concat())
+        }
         Value::Timestamp(v) => json!(v.to_string().trim_end_matches('Z')),
         other => json!(other.to_string()),
     }
