@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A read in the order of keys keeps so little that more memory is not worth taking.
-const ORDERED: u64 = 32 << 20;
+const ORDERED: u64 = 28 << 20;
 
 /// So many rows are looked up together.
 const TOGETHER: usize = 128;
