@@ -103,6 +103,9 @@ impl Availability {
             Err(error) if error.kind() == ErrorKind::Permission => Self::MissingPermission {
                 reason: format!("{error:#}"),
             },
+            Err(error) if error.kind() == ErrorKind::NotCollected => Self::NotCollected {
+                reason: format!("{error:#}"),
+            },
             Err(error) => Self::Failed(error),
         }
     }

@@ -118,7 +118,10 @@ pub struct DuplicateCounts {
 impl DatasetReport {
     /// Tells whether nothing needs a person.
     pub fn is_ok(&self) -> bool {
-        matches!(self.outcome, Outcome::Synced(_)) && self.sink_errors.is_empty()
+        matches!(
+            self.outcome,
+            Outcome::Synced(_) | Outcome::NotCollected { .. }
+        ) && self.sink_errors.is_empty()
     }
 }
 
@@ -130,6 +133,12 @@ pub enum Outcome {
     Synced(Counts),
     /// The delete guard stopped the cycle; a person approves or rejects it.
     Held(Held),
+    /// The source does not collect the data set and never did, so there is nothing to sync: an
+    /// optional inventory class that nobody switched on.
+    NotCollected {
+        /// Why, in words.
+        reason: String,
+    },
     /// The baseline is as it was.
     Failed(Error),
 }
@@ -342,7 +351,15 @@ impl<'a> Pass<'a> {
             .map(|manifest| Arc::new(manifest.schema.clone()));
         // Who asks for a clean sync wants a key that was found to be found anew.
         let pinned = known.as_ref().filter(|_| !options.clean);
-        let schema = dataset.schema(pinned).await?;
+        let schema = match dataset.schema(pinned).await {
+            // What was collected before and is gone is a failure: it must not become deletions.
+            Err(error) if error.kind() == ErrorKind::NotCollected && known.is_none() => {
+                return Ok(Outcome::NotCollected {
+                    reason: error.to_string(),
+                });
+            }
+            schema => schema?,
+        };
         let share = self.share(&baseline).await;
         let load = match &known {
             None => Load::First,
@@ -561,6 +578,9 @@ impl<'a> Pass<'a> {
                 held.rows_before,
                 held.counts
             ),
+            Outcome::NotCollected { reason } => {
+                info!("Done syncing data set {name} in {took}: not collected: {reason}");
+            }
             Outcome::Failed(error) => error!("Failed data set {name} after {took}: {error:#}"),
         }
         let sink_errors = self.delivery.into_errors();

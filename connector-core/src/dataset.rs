@@ -65,7 +65,9 @@ pub trait Dataset: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when the source does not have the data
-    /// set; the other kinds as for `read`.
+    /// set; [`ErrorKind::NotCollected`](crate::ErrorKind::NotCollected) when that is no mistake,
+    /// which a cycle reports as [`Outcome::NotCollected`](crate::Outcome::NotCollected) as long as
+    /// there is no baseline; the other kinds as for `read`.
     async fn schema(&self, known: Option<&Arc<Schema>>) -> Result<Arc<Schema>>;
 
     /// Writes every row, with the columns of [`SnapshotWriter::schema`].

@@ -21,6 +21,9 @@ pub enum ErrorKind {
     Permission,
     /// The thing asked for does not exist: a view, a file, a data set.
     NotFound,
+    /// The source does not collect the data set, which is no mistake: an optional inventory class
+    /// that nobody switched on. An error only where there were records of it before.
+    NotCollected,
     /// The source asked for patience; see [`Error::retry`].
     RateLimited,
     /// The source can't be reached or is down for now.
@@ -50,6 +53,7 @@ impl fmt::Display for ErrorKind {
             Self::Auth => "auth",
             Self::Permission => "permission",
             Self::NotFound => "not found",
+            Self::NotCollected => "not collected",
             Self::RateLimited => "rate limited",
             Self::Unavailable => "unavailable",
             Self::Source => "source",

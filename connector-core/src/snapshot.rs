@@ -141,6 +141,28 @@ impl SnapshotWriter {
         RowWriter::start(self)
     }
 
+    /// Hands on rows that were written elsewhere: by several tasks at once, or held back until a
+    /// part of the read was known to be whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when the batch has other columns; [`ErrorKind::Cancelled`] when
+    /// the read was stopped.
+    pub async fn batch(&mut self, batch: Batch) -> Result<()> {
+        if batch.schema() != self.schema() {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "a batch of other columns than the read's was handed on",
+            ));
+        }
+        self.flush().await?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.progress.advance(batch.len(), batch.byte_len());
+        self.next.send(batch).await.map_err(|_| stopped())
+    }
+
     /// Runs a read that blocks (files, a parser) on a thread where that is allowed.
     ///
     /// When the future is dropped, the closure's next full batch fails and so ends it.

@@ -118,7 +118,7 @@ async fn a_damaged_byte_anywhere_is_found() {
             match &cycled {
                 Outcome::Failed(error) => errors.push(error),
                 Outcome::Synced(_) => assert_eq!(sink.rows(&Lab::id()).len(), 5, "{place}"),
-                Outcome::Held(held) => panic!("{place}: {held:?}"),
+                other => panic!("{place}: {other:?}"),
             }
 
             // So does the cycle that is held, whose file nobody has read until now.
@@ -192,7 +192,7 @@ async fn a_damaged_byte_anywhere_among_digests_is_found() {
                         assert_eq!((status.rows, status.digest), (5, expected), "{place}");
                         errors.extend(history(&store).await.err());
                     }
-                    Outcome::Held(held) => panic!("{place}: {held:?}"),
+                    other => panic!("{place}: {other:?}"),
                 }
             }
 

@@ -337,6 +337,9 @@ impl Host {
         let (outcome, counts, mut error) = match &report.outcome {
             Outcome::Synced(counts) => ("synced", *counts, None),
             Outcome::Held(held) => ("held", held.counts, None),
+            Outcome::NotCollected { reason } => {
+                ("not collected", Counts::default(), Some(reason.clone()))
+            }
             Outcome::Failed(error) => ("failed", Counts::default(), Some(format!("{error:#}"))),
         };
         if let Some((sink, cause)) = report.sink_errors.first() {

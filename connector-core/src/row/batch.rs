@@ -41,7 +41,8 @@ impl Batch {
 
     /// Makes an empty batch that goes on where `self` ends, with the buffers of one that is spent
     /// or with room for as much again.
-    pub(crate) fn next(&self, spent: Option<Self>) -> Self {
+    #[must_use]
+    pub fn next(&self, spent: Option<Self>) -> Self {
         let mut next = spent.unwrap_or_else(|| {
             let mut next = Self::new(Arc::clone(&self.schema));
             next.bytes.reserve(self.bytes.len() + self.bytes.len() / 8);

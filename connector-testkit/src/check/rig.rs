@@ -182,6 +182,9 @@ pub(super) fn synced(probe: &Probe<'_>, report: &DatasetReport) -> Shown<u64> {
         }
         (Outcome::Failed(error), _) => Err(probe.fail(format!("the cycle failed: {error:#}"))),
         (Outcome::Held(held), _) => Err(probe.fail(format!("the cycle was held: {held:?}"))),
+        (Outcome::NotCollected { reason }, _) => {
+            Err(probe.fail(format!("the data set counts as not collected: {reason}")))
+        }
     }
 }
 
