@@ -237,7 +237,8 @@ impl Target {
         let method =
             method(&config.auth).map_err(|error| DriverError::SignIn(error.to_string()))?;
         login.authentication(method);
-        match unheard(Client::connect(login, wire)).await {
+        // Signing in takes far more room than anything after it.
+        match Box::pin(unheard(Client::connect(login, wire))).await {
             Ok(client) => Ok(Login::Done(Box::new(Session { client, ends }))),
             Err(tiberius::error::Error::Routing { host, port }) => {
                 Ok(Login::Redirected { host, port })
