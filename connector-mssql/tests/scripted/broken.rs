@@ -5,7 +5,7 @@ use connector_core::{
 };
 use connector_testkit::{
     cells,
-    tds::{Reply, ServerError},
+    tds::{Column, Reply, ServerError, SqlType},
 };
 
 use crate::lab::{FROM, ID, Lab, hurried, id_column, ids, script};
@@ -91,6 +91,29 @@ async fn a_deadlock_is_tried_again_and_loses_and_repeats_nothing() {
         (error.kind(), error.retry()),
         (ErrorKind::Source, Retry::Exhausted)
     );
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_hold_back_is_not_repeated() {
+    let columns = [
+        Column::new("id", SqlType::Int),
+        Column::new("note", SqlType::NVarCharMax),
+    ];
+    // Rows of one mebibyte; sixteen are held back.
+    let note = "x".repeat(1 << 20);
+    let rows = Reply::columns(columns).rows(20, move |number| {
+        cells![i64::try_from(number).unwrap(), note.as_str()].to_vec()
+    });
+    let deadlock = rows.then_error(ServerError::new(1205, 13, 51, "Deadlock."));
+    let described = [ID, ("note", 231, -1, 0, 0, None)];
+    let mut lab = Lab::start(script(&described).on(FROM, deadlock)).await;
+    lab.config.datasets[0].columns = vec!["note".to_owned()];
+    let error = hurried(lab.read()).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Source, Retry::Exhausted)
+    );
+    assert_eq!(lab.reads().len(), 1);
 }
 
 #[tokio::test]
