@@ -24,6 +24,10 @@ fn column(name: &str, ty: SqlType) -> FoundColumn {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one that the server has, beside `None` for one that it lacks"
+)]
 fn object<const N: usize>(name: &str, columns: [(&str, SqlType); N]) -> Option<FoundObject> {
     Some(FoundObject {
         name: ObjectName::parse(name).unwrap(),
@@ -37,8 +41,8 @@ fn found<const P: usize, const J: usize>(
     joins: [Option<FoundObject>; J],
 ) -> Found {
     Found {
-        parts: parts.to_vec(),
-        joins: joins.to_vec(),
+        parts: parts.into(),
+        joins: joins.into(),
         query: Vec::new(),
         decoded: true,
     }
@@ -101,6 +105,13 @@ fn everything_there_is_read_as_the_server_spells_it() {
 
 #[test]
 fn an_outer_join_may_be_missing_if_its_columns_may() {
+    const NEEDED: SqlDataset = SqlDataset {
+        columns: &[
+            int("id", "s.ResourceID").key(),
+            text("os", "o.Caption0").null(),
+        ],
+        ..DEVICES
+    };
     let met = meet(&declared(DEVICES), &found([system()], [None]), None).unwrap();
     assert_eq!(
         selects(&met.parts[0]),
@@ -110,13 +121,6 @@ fn an_outer_join_may_be_missing_if_its_columns_may() {
     assert_eq!(met.missing, ["[dbo].[v_GS_OS]", "os"]);
     assert_eq!(names(&met.schema), ["id", "name", "os"]);
 
-    const NEEDED: SqlDataset = SqlDataset {
-        columns: &[
-            int("id", "s.ResourceID").key(),
-            text("os", "o.Caption0").null(),
-        ],
-        ..DEVICES
-    };
     let unmet = meet(&declared(NEEDED), &found([system()], [None]), None).unwrap_err();
     assert_eq!(unmet, Unmet::Columns(vec!["os".to_owned()]));
 }

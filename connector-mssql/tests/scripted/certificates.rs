@@ -30,11 +30,11 @@ async fn a_wrong_name_is_told_with_the_right_ones() {
     );
     assert!(text.contains("`host_name_in_certificate`"), "{text}");
 
-    lab.config.host_name_in_certificate = Some("SQL.acme.local".to_owned());
-    assert_eq!(lab.read().await.unwrap().len(), 3);
     lab.config.host_name_in_certificate = Some("other.acme.local".to_owned());
     let text = refusal(&lab).await;
     assert!(text.contains("not for other.acme.local but for"), "{text}");
+    lab.config.host_name_in_certificate = Some("SQL.acme.local".to_owned());
+    assert_eq!(lab.read().await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -102,13 +102,19 @@ async fn slow_rows_within_the_limits_arrive() {
     let gate = Gate::new();
     let reply = ids(1).wait(&gate).row([1.into()]);
     let lab = Lab::start(script(&[ID]).on(FROM, reply)).await;
-    let read = async {
-        let (read, ()) = tokio::join!(lab.read(), async {
-            gate.reached(1).await;
-            tokio::time::sleep(Duration::from_secs(50)).await;
-            gate.open();
-        });
-        read
+    let slowly = async {
+        gate.reached(1).await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        gate.open();
+        std::future::pending().await
     };
-    assert_eq!(hurried(read).await.unwrap().len(), 2);
+    let outcome = hurried(async {
+        tokio::select! {
+            read = lab.read() => read,
+            () = slowly => unreachable!(),
+        }
+    })
+    .await;
+    assert_eq!(outcome.unwrap().len(), 2);
+    assert_eq!(lab.reads().len(), 1);
 }
