@@ -78,6 +78,10 @@ pub struct SqlServerConfig<S = ()> {
     /// How the rows of one read belong together. Default: [`Isolation::Best`].
     pub isolation: Isolation,
 
+    /// Reads U+FFFD where a text holds half of a surrogate pair, which is no character; what cuts
+    /// names to a length leaves some. Default: false, and such a text is an error.
+    pub replace_half_surrogates: bool,
+
     /// How many connections read one large data set at once. Default: 2.
     pub connections: usize,
 
@@ -120,6 +124,7 @@ impl<S: Default> SqlServerConfig<S> {
             lock_timeout: Duration::from_secs(30),
             max_dop: 2,
             isolation: Isolation::default(),
+            replace_half_surrogates: false,
             connections: 2,
             large: 1_000_000,
             categories: Vec::new(),
@@ -149,6 +154,7 @@ impl<S> SqlServerConfig<S> {
             lock_timeout,
             max_dop,
             isolation,
+            replace_half_surrogates,
             connections,
             large,
             categories,
@@ -172,6 +178,7 @@ impl<S> SqlServerConfig<S> {
             lock_timeout,
             max_dop,
             isolation,
+            replace_half_surrogates,
             connections,
             large,
             categories,
@@ -229,6 +236,7 @@ const NAMES: &[&str] = &[
     "lock_timeout",
     "max_dop",
     "isolation",
+    "replace_half_surrogates",
     "connections",
     "large",
     "categories",
@@ -279,6 +287,7 @@ impl<'de, S: Settings> de::Visitor<'de> for Visitor<S> {
                 "lock_timeout" => config.lock_timeout = map.next_value::<Span>()?.0,
                 "max_dop" => config.max_dop = map.next_value()?,
                 "isolation" => config.isolation = map.next_value()?,
+                "replace_half_surrogates" => config.replace_half_surrogates = map.next_value()?,
                 "connections" => config.connections = map.next_value()?,
                 "large" => config.large = map.next_value()?,
                 "categories" => config.categories = map.next_value()?,
@@ -448,8 +457,11 @@ fn maybe_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Durat
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Override {
-    /// The object to read instead: `v_UpdateInfo` or `dbo.v_UpdateInfo`.
+    /// The object to read instead: `v_UpdateInfo` or `dbo.v_UpdateInfo`. Of a data set that is put
+    /// together from several objects, it is then the only one.
     pub from: Option<String>,
+    /// Of a data set that is put together from several objects: those that are not read.
+    pub without: Vec<String>,
     /// Further columns of the object, by name, whose types the catalogue tells.
     pub columns: Vec<String>,
     /// The types of further columns by name, where those that the catalogue tells are not meant.
@@ -577,6 +589,7 @@ mod tests {
             lock_timeout = "5s"
             max_dop = 1
             isolation = "read_uncommitted"
+            replace_half_surrogates = true
             connections = 4
             large = 500000
             categories = ["Devices"]
@@ -584,6 +597,7 @@ mod tests {
 
             [override.Patchs]
             from = "v_UpdateInfo"
+            without = ["v_Other"]
             columns = ["Title"]
             volatile = ["Title"]
             first_row = "30m"
@@ -608,6 +622,7 @@ mod tests {
         assert_eq!(config.timeouts.first_row, Duration::from_mins(20));
         assert_eq!(config.timeouts.connect, Timeouts::default().connect);
         assert_eq!(config.lock_timeout, Duration::from_secs(5));
+        assert!(config.replace_half_surrogates);
         assert_eq!(
             config.overrides["Patchs"].first_row,
             Some(Duration::from_mins(30))

@@ -248,7 +248,7 @@ impl Connector for SqlServer {
                 fact(name, answer);
             }
         }
-        fact("isolation", isolation(&database, config).to_owned());
+        fact("isolation", isolation(&database, &self.target).to_owned());
         if let Some(more) = more_than_reading(&mut link).await? {
             fact("rights", more);
         }
@@ -324,17 +324,13 @@ async fn availability(
 }
 
 /// What the rows of one read have to do with each other.
-fn isolation(database: &Database, config: &SqlServerConfig) -> &'static str {
-    match (config.isolation, database) {
+fn isolation(database: &Database, target: &Target) -> &'static str {
+    let snapshots = database.snapshots && !target.refuses_snapshots();
+    match (target.config().isolation, database) {
         (Isolation::ReadUncommitted, _) => {
             "read uncommitted, as configured: rows can be missing, there twice or never committed"
         }
-        (
-            Isolation::Best,
-            Database {
-                snapshots: true, ..
-            },
-        ) => {
+        (Isolation::Best, _) if snapshots => {
             "snapshot: all rows of a statement are of one moment, and those of a data set that is \
              not split; ranges of a split one are minutes apart"
         }
@@ -410,7 +406,7 @@ impl Table {
                 met.missing.join(", ")
             );
         }
-        let isolation = isolation(database, self.target.config());
+        let isolation = isolation(database, &self.target);
         let mut told = self
             .told
             .isolation

@@ -83,8 +83,9 @@ pub struct SqlDataset {
     /// The condition that rows fulfil: `"p.Action <> 3"`. Default: empty, for all rows.
     pub filter: &'static str,
 
-    /// Further objects with rows of the same columns, each read by a statement of its own. One
-    /// that does not exist is left out and reported. Default: none.
+    /// Further objects with rows of the same columns, each read by a statement of its own. A server
+    /// that has some of them and lacks others is an error, or the rows of those would look deleted;
+    /// `without` in `[override.NAME]` leaves them out. Default: none.
     pub parts: &'static [Part],
 
     /// Whether the server need not have the object: an optional inventory class that nobody ever

@@ -132,6 +132,40 @@ impl Ranged {
     }
 }
 
+/// Takes away the parts whose objects a person does not want, by any of their names.
+fn leave_out(parts: &mut Vec<PartOf>, without: &[String]) -> Result<(), String> {
+    let mut unwanted = Vec::new();
+    for name in without {
+        let object = ObjectName::parse(name)?;
+        if !parts.iter().any(|part| part.is(&object)) {
+            let known: Vec<_> = parts.iter().filter_map(PartOf::name).collect();
+            return Err(format!(
+                "`without` names {object}, which it is not read from; it is read from {}",
+                known.join(", ")
+            ));
+        }
+        unwanted.push(object);
+    }
+    parts.retain(|part| !unwanted.iter().any(|object| part.is(object)));
+    if parts.is_empty() {
+        return Err("`without` leaves nothing to read: name the data set in `skip`".to_owned());
+    }
+    Ok(())
+}
+
+impl PartOf {
+    /// What it is called for people: by the first of its objects.
+    pub(crate) fn name(&self) -> Option<String> {
+        self.objects.first().map(ToString::to_string)
+    }
+
+    fn is(&self, object: &ObjectName) -> bool {
+        let name = object.to_string();
+        let mut names = self.objects.iter().map(ToString::to_string);
+        names.any(|known| known.eq_ignore_ascii_case(&name))
+    }
+}
+
 impl Definition {
     /// Takes a declaration. What is malformed in it, the compiler has already refused.
     ///
@@ -166,6 +200,7 @@ impl Definition {
                 });
             }
         }
+        leave_out(&mut parts, &own.without).map_err(wrong)?;
         let mut joins = Vec::new();
         for join in dataset.joins {
             let (what, alias) = split_alias(join.object);

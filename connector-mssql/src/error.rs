@@ -6,7 +6,7 @@ use connector_core::{Error, ErrorKind, Retry};
 
 use crate::{
     browser::BrowserError,
-    config::SqlServerConfig,
+    config::{Encryption, SqlServerConfig},
     driver::{DriverError, ServerError, tls_explained},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn explain(
              and nobody is asked",
         )
         .with_source(error),
-        DriverError::Open(error) => open(error),
+        DriverError::Open(error) => open(error, config.encrypt),
         DriverError::Ended(cause) => Error::new(
             ErrorKind::Incomplete,
             format!("the connection to the server ended: {cause}"),
@@ -64,6 +64,11 @@ pub(crate) fn explain(
             ErrorKind::Data,
             "a column's text is in a code page that can't be read here: cast it to nvarchar in \
              the query",
+        ),
+        DriverError::HalfSurrogate => Error::new(
+            ErrorKind::Data,
+            "a text holds half of a surrogate pair, which is no character: correct the row, or set \
+             `replace_half_surrogates = true`, and U+FFFD is read instead",
         ),
         DriverError::SignIn(cause) => Error::new(
             ErrorKind::Auth,
@@ -81,7 +86,7 @@ pub(crate) fn explain(
     }
 }
 
-fn open(error: crate::driver::OpenError) -> Error {
+fn open(error: crate::driver::OpenError, encrypt: Encryption) -> Error {
     use crate::driver::OpenError as E;
     match error {
         E::Io(cause) => Error::new(
@@ -100,6 +105,12 @@ fn open(error: crate::driver::OpenError) -> Error {
         ),
         E::Tls(cause) => match tls_explained(&cause) {
             Some(why) => Error::new(ErrorKind::Config, why).with_source(cause),
+            None if encrypt == Encryption::Strict => Error::new(
+                ErrorKind::Unavailable,
+                "the connection ended while TLS was agreed on: a server older than 2022 does not \
+                 know `encrypt = \"strict\"`, for which `required` is meant",
+            )
+            .with_source(cause),
             None => Error::new(
                 ErrorKind::Unavailable,
                 "the connection ended while TLS was agreed on: the server may know only versions \

@@ -7,7 +7,7 @@ use connector_core::{Column, Error, ErrorKind, Result, Schema, Type};
 use crate::{
     definition::{Defined, Definition, Further, JoinedWhat, PartOf},
     name::{ObjectName, plain_column, quoted, references},
-    types::{LARGE, SqlType},
+    types::{LARGE, SqlType, names_code_page},
 };
 
 /// A column as the catalogue describes it.
@@ -44,8 +44,12 @@ pub(crate) struct Found {
 pub(crate) enum Unmet {
     /// The server has none of its objects.
     NoObject { names: String },
+    /// The server has some of the objects that it is put together from, and lacks these.
+    NoPart { names: Vec<String> },
     /// The server lacks columns that it can't do without.
     Columns(Vec<String>),
+    /// A column of a person's statement is text in a code page that the driver can't be left with.
+    CodePage { column: String },
     /// A column is of a type that does not become the declared one without loss.
     Type {
         column: String,
@@ -66,11 +70,28 @@ impl Unmet {
                 ErrorKind::NotFound,
                 format!("the database has no {names}: is it the right database?"),
             ),
+            Self::NoPart { names } => {
+                let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+                let message = format!(
+                    "the database has no {}, which is one of the objects that the data set is put \
+                     together from: its rows would look deleted; if the site has none, set \
+                     `without = [{}]` in `[override.NAME]`",
+                    names.join(" and no "),
+                    quoted.join(", ")
+                );
+                Error::new(ErrorKind::NotFound, message)
+            }
             Self::Columns(columns) => Error::new(
                 ErrorKind::Data,
                 "the server lacks columns that the data set can't do without",
             )
             .with("columns", columns.join(", ")),
+            Self::CodePage { column } => Error::new(
+                ErrorKind::Data,
+                "the column is varchar in UTF-8 or in a code page that the server does not name: \
+                 write CAST(… AS nvarchar(…)) in the query",
+            )
+            .with("column", column),
             Self::Type {
                 column,
                 declared: Some(declared),
@@ -314,7 +335,7 @@ pub(crate) fn meet(
     let mut missing = Vec::new();
     if definition.query.is_some() {
         let further = further(definition, &found.query, known, &mut missing)?;
-        let part = of_query(&further, &found.query);
+        let part = of_query(&further, &found.query)?;
         return Ok(Met {
             schema: schema(definition, further)?,
             parts: vec![part],
@@ -329,22 +350,24 @@ pub(crate) fn meet(
             names: names.join(" and no "),
         });
     };
+    let pairs = || definition.parts.iter().zip(&found.parts);
+    let absent = pairs().filter(|(_, object)| object.is_none());
+    let absent: Vec<_> = absent.filter_map(|(part, _)| part.name()).collect();
+    if !absent.is_empty() {
+        return Err(Unmet::NoPart { names: absent });
+    }
     let others = undeclared(definition, first);
     let further = further(definition, &others, known, &mut missing)?;
     let mut lacking = Vec::new();
     let mut parts = Vec::new();
-    for (part, object) in definition.parts.iter().zip(&found.parts) {
-        match object {
-            None => missing.extend(part.objects.first().map(ToString::to_string)),
-            Some(object) => {
-                let scope = Scope {
-                    definition,
-                    found,
-                    part: object,
-                };
-                parts.push(scope.part(part, &further, &mut missing, &mut lacking)?);
-            }
-        }
+    for (part, object) in pairs() {
+        let Some(object) = object else { continue };
+        let scope = Scope {
+            definition,
+            found,
+            part: object,
+        };
+        parts.push(scope.part(part, &further, &mut missing, &mut lacking)?);
     }
     if !lacking.is_empty() {
         lacking.dedup();
@@ -361,21 +384,28 @@ pub(crate) fn meet(
 }
 
 /// A person's statement, whose columns go by their names.
-fn of_query(columns: &[Column], found: &[FoundColumn]) -> MetPart {
+fn of_query(columns: &[Column], found: &[FoundColumn]) -> Result<MetPart, Unmet> {
     let cells = columns.iter().map(|column| {
-        let found = find(found, column.name())?;
-        Some(MetCell {
+        let Some(found) = find(found, column.name()) else {
+            return Ok(None);
+        };
+        // A cast can't be put into it from here.
+        if found.ty.is_narrow() && !names_code_page(found.collation.as_deref()) {
+            let column = found.name.clone();
+            return Err(Unmet::CodePage { column });
+        }
+        Ok(Some(MetCell {
             select: found.name.clone(),
             padded: found.ty.is_padded(),
-        })
+        }))
     });
-    MetPart {
+    Ok(MetPart {
         object: None,
-        cells: cells.collect(),
+        cells: cells.collect::<Result<_, _>>()?,
         from: String::new(),
         filters: Vec::new(),
         range: None,
-    }
+    })
 }
 
 /// The objects of outer joins that the server lacks.
@@ -563,3 +593,6 @@ fn schema(definition: &Definition, columns: Vec<Column>) -> Result<Schema, Unmet
         Err(error) => Err(Unmet::Columns(vec![error.to_string()])),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,194 @@ impl Statement {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use connector_core::Column;
+
+    use super::*;
+    use crate::{meet::MetCell, name::ObjectName, types::SqlType};
+
+    const TEXT: SqlType = SqlType::Text {
+        wide: true,
+        padded: true,
+        length: None,
+    };
+
+    fn schema(columns: &[(&str, Type)]) -> Schema {
+        let columns = columns.iter().enumerate().map(|(number, (name, ty))| {
+            let column = Column::new(*name, *ty);
+            if number == 0 {
+                column.key()
+            } else {
+                column.null()
+            }
+        });
+        Schema::new(columns).unwrap()
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "one that the server has, beside `None` for one that it lacks"
+    )]
+    fn cell(select: &str) -> Option<MetCell> {
+        Some(MetCell {
+            select: select.to_owned(),
+            padded: select == "[t].[Name]",
+        })
+    }
+
+    /// Id, name, and a column that the server lacks.
+    fn met() -> Met {
+        Met {
+            schema: schema(&[
+                ("id", Type::Int),
+                ("name", Type::Text),
+                ("gone", Type::Text),
+            ]),
+            parts: vec![MetPart {
+                object: Some(ObjectName::parse("t").unwrap()),
+                cells: vec![cell("[t].[Id]"), cell("[t].[Name]"), None],
+                from: "[dbo].[t] AS [t]".to_owned(),
+                filters: vec!["t.a = 1 OR t.b = 2".to_owned()],
+                range: Some(("[t].[Id]".to_owned(), false)),
+            }],
+            missing: Vec::new(),
+        }
+    }
+
+    fn made(target: &Schema) -> Statement {
+        statements(&met(), None, target).unwrap().remove(0)
+    }
+
+    fn bounds(from: Option<&str>, below: Option<&str>) -> Bounds {
+        Bounds {
+            from: from.map(str::to_owned),
+            below: below.map(str::to_owned),
+        }
+    }
+
+    fn replied(columns: &[(&str, SqlType)]) -> Vec<ResultColumn> {
+        let columns = columns.iter();
+        columns
+            .map(|(name, ty)| ResultColumn {
+                name: (*name).to_owned(),
+                ty: ty.clone(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn columns_come_in_the_order_of_the_snapshot() {
+        // Which may have one more, and another order, than what was met.
+        let target = schema(&[
+            ("id", Type::Int),
+            ("gone", Type::Text),
+            ("older", Type::Int),
+            ("name", Type::Text),
+        ]);
+        let statement = made(&target);
+        assert_eq!(
+            statement.sql(&Bounds::default(), 2),
+            "SELECT [t].[Id] AS [id], [t].[Name] AS [name] FROM [dbo].[t] AS [t] \
+             WHERE (t.a = 1 OR t.b = 2) OPTION (MAXDOP 2)"
+        );
+        // The reply does not tell that the text is padded, the catalogue did.
+        let reply = replied(&[("id", SqlType::Int { bits: 32 }), ("name", SqlType::Xml)]);
+        let at = |place, ty, trim| Reading::Cell { place, ty, trim };
+        assert_eq!(
+            statement.readings(&reply).unwrap(),
+            [
+                at(0, Type::Int, false),
+                Reading::Absent,
+                Reading::Absent,
+                at(1, Type::Text, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_column_that_went_between_two_looks_is_an_error_if_it_can_not_be_null() {
+        let target = schema(&[("other", Type::Int), ("id", Type::Int)]);
+        let error = statements(&met(), None, &target).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("column: other"), "{error}");
+    }
+
+    #[test]
+    fn ranges_are_conditions_beside_the_filters() {
+        let statement = made(&met().schema);
+        let condition = |from, below| {
+            let sql = statement.sql(&bounds(from, below), 0);
+            sql.split_once(" AND ").map(|(_, rest)| rest.to_owned())
+        };
+        assert_eq!(condition(None, None), None);
+        assert_eq!(condition(None, Some("5")).unwrap(), "[t].[Id] < 5");
+        assert_eq!(
+            condition(Some("5"), Some("9")).unwrap(),
+            "[t].[Id] >= 5 AND [t].[Id] < 9"
+        );
+        assert_eq!(condition(Some("9"), None).unwrap(), "[t].[Id] >= 9");
+
+        let mut nullable = met();
+        nullable.parts[0].range = Some(("[t].[Id]".to_owned(), true));
+        nullable.parts[0].filters.clear();
+        let statement = &statements(&nullable, None, &nullable.schema).unwrap()[0];
+        let sql = statement.sql(&bounds(None, Some("5")), 0);
+        assert!(sql.ends_with(" WHERE ([t].[Id] < 5 OR [t].[Id] IS NULL)"));
+        let sql = statement.sql(&bounds(Some("5"), None), 0);
+        assert!(sql.ends_with(" WHERE [t].[Id] >= 5"));
+    }
+
+    #[test]
+    fn a_trial_asks_for_no_row_and_an_extent_for_one() {
+        let statement = made(&met().schema);
+        let trial = statement.trial().unwrap();
+        assert!(
+            trial.starts_with("SELECT TOP (0) [t].[Id] AS [id],"),
+            "{trial}"
+        );
+        assert_eq!(
+            statement.extent().unwrap(),
+            "SELECT MIN([t].[Id]), MAX([t].[Id]), COUNT_BIG(*) FROM [dbo].[t] AS [t] \
+             WHERE (t.a = 1 OR t.b = 2)"
+        );
+    }
+
+    #[test]
+    fn a_written_statement_stays_as_it_is_and_its_columns_go_by_name() {
+        const QUERY: &str = "WITH q AS (SELECT 1 AS Id) SELECT * FROM q";
+        let mut met = met();
+        met.parts[0].cells = vec![cell("Id"), cell("Name"), None];
+        let statement = &statements(&met, Some(QUERY), &met.schema).unwrap()[0];
+        assert_eq!(statement.sql(&Bounds::default(), 2), QUERY);
+        assert_eq!(statement.trial(), None);
+        let id = ("Id", SqlType::Int { bits: 32 });
+        let turned = replied(&[("Name", TEXT), ("More", TEXT), id.clone()]);
+        let places: Vec<_> = statement
+            .readings(&turned)
+            .unwrap()
+            .into_iter()
+            .map(|reading| match reading {
+                Reading::Cell { place, .. } => Some(place),
+                Reading::Absent => None,
+            })
+            .collect();
+        assert_eq!(places, [Some(2), Some(0), None]);
+        let error = statement.readings(&replied(&[id])).unwrap_err();
+        assert!(error.to_string().contains("column: Name"), "{error}");
+    }
+
+    #[test]
+    fn a_reply_of_another_type_is_an_error_before_any_row() {
+        let statement = made(&met().schema);
+        let reply = replied(&[("id", SqlType::Float), ("name", TEXT)]);
+        let error = statement.readings(&reply).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        let text = error.to_string();
+        assert!(
+            text.contains("column: id") && text.contains("float"),
+            "{text}"
+        );
+    }
+}

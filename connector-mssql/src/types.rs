@@ -162,6 +162,11 @@ impl SqlType {
         matches!(self, Self::Text { padded: true, .. })
     }
 
+    /// Tells whether it is text in the code page of a collation.
+    pub(crate) fn is_narrow(&self) -> bool {
+        matches!(self, Self::Text { wide: false, .. })
+    }
+
     /// The expression that brings the column over the wire without loss.
     pub(crate) fn select(&self, expression: &str, collation: Option<&str>) -> String {
         match self {
@@ -192,6 +197,12 @@ pub(crate) fn is_decoded(collation: Option<&str>) -> bool {
         (name.starts_with("SQL_LATIN1_GENERAL_CP1_") || name.starts_with("LATIN1_GENERAL_"))
             && !name.ends_with("_UTF8")
     })
+}
+
+/// Tells whether the driver takes text of the collation for what it is, or says that it can't read
+/// it. UTF-8 it would read as the code page of the language.
+pub(crate) fn names_code_page(collation: Option<&str>) -> bool {
+    collation.is_some_and(|name| !name.to_ascii_uppercase().ends_with("_UTF8"))
 }
 
 impl fmt::Display for SqlType {

@@ -50,6 +50,8 @@ pub(crate) enum DriverError {
     Protocol(String),
     #[error("text is in a code page that the driver can't read")]
     Encoding,
+    #[error("text holds half of a surrogate pair")]
+    HalfSurrogate,
     #[error("the way to sign in failed: {0}")]
     SignIn(String),
     #[error("the server sends everybody to another one, which does the same")]
@@ -77,6 +79,9 @@ impl fmt::Display for ServerError {
     }
 }
 
+/// What the driver says of half a surrogate pair, as of any bytes that it does not understand.
+const HALF_SURROGATE: &str = "nvarchar: invalid UTF-16 sequence";
+
 impl From<tiberius::error::Error> for DriverError {
     fn from(error: tiberius::error::Error) -> Self {
         use tiberius::error::Error as E;
@@ -88,7 +93,10 @@ impl From<tiberius::error::Error> for DriverError {
                 message: error.message().to_owned(),
             }),
             E::Io { message, .. } => Self::Ended(message),
-            E::Encoding(_) | E::Utf8 | E::Utf16 => Self::Encoding,
+            E::Encoding(_) | E::Utf8 => Self::Encoding,
+            // Of `ntext`, and of every other wide type.
+            E::Utf16 => Self::HalfSurrogate,
+            E::Protocol(message) if message == HALF_SURROGATE => Self::HalfSurrogate,
             E::Protocol(message) => Self::Protocol(message.into_owned()),
             other => Self::SignIn(other.to_string()),
         }
@@ -151,7 +159,13 @@ impl Target {
 
     /// Notes that the server refused a snapshot that its catalogue had promised.
     pub(crate) fn refuse_snapshots(&self) {
-        self.no_snapshots.store(true, Ordering::Relaxed);
+        if !self.no_snapshots.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{}: the server refuses snapshots, which its catalogue allows (error 3952): from \
+                 now on it is read without",
+                self.config.server
+            );
+        }
     }
 
     pub(crate) fn refuses_snapshots(&self) -> bool {
@@ -228,8 +242,7 @@ impl Target {
         login.application_name(&config.application_name);
         login.packet_size(config.packet_size);
         login.readonly(config.read_only_intent);
-        // Old inventory holds half surrogate pairs; each becomes U+FFFD, always the same.
-        login.lossy_utf16_decoding(true);
+        login.lossy_utf16_decoding(config.replace_half_surrogates);
         login.encryption(tiberius::EncryptionLevel::NotSupported);
         // Time is measured by those who call.
         login.handshake_timeout(None);
@@ -433,3 +446,6 @@ fn sql_type(ty: ColumnType) -> SqlType {
         ColumnType::SSVariant => SqlType::Other("sql_variant"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,7 +229,7 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
                 f,
                 " but for {}: use one of these names in `server`, or set \
                  `host_name_in_certificate`",
-                presented.join(", ")
+                names(presented)
             )
         }
         CertificateError::UnknownIssuer => f.write_str(
@@ -249,6 +249,13 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
     }
 }
 
+/// The names of a certificate. The library writes each with its kind: `DnsName("cm01")`.
+fn names(presented: &[String]) -> String {
+    let plain = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    let names: Vec<_> = presented.iter().map(plain).collect();
+    names.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,7 +271,7 @@ mod tests {
             expected: expected.clone(),
             presented: presented.iter().map(|&name| name.to_owned()).collect(),
         };
-        let text = explain(wrong(&["cm01.acme.local", "*.acme.local"]));
+        let text = explain(wrong(&["DnsName(\"cm01.acme.local\")", "*.acme.local"]));
         assert!(text.contains("not for cm01 but for cm01.acme.local, *.acme.local"));
         assert!(text.contains("host_name_in_certificate"));
         assert!(explain(wrong(&[])).contains("no alternative name"));

@@ -6,9 +6,8 @@ use connector_testkit::{
     tds::{Column, Reply, Script, ServerError, SqlType},
 };
 use serde_json::json;
-use tiberius::EncryptionLevel;
 
-use crate::{client::Target, prelogin::option, proxy::Proxy};
+use crate::{client::Target, prelogin::option, proxy::Proxy, tunnel::Encryption};
 
 const QUERY: &str = "SELECT * FROM dbo.v_All";
 const EMPTY: &str = "SELECT TOP (0) id FROM dbo.v_All";
@@ -24,7 +23,7 @@ async fn answers(port: u16, authority: &str) -> Vec<Vec<u8>> {
     let proxy = Proxy::start(port).await;
     let mut target = Target::new(proxy.port, authority);
     // Only the login is encrypted, so that the proxy can read the rest.
-    target.encryption = EncryptionLevel::Off;
+    target.encryption = Encryption::Off;
     // The one that the peer has, whatever is asked for.
     target.database = "pysqlbridge";
     let mut connection = target.connect().await.unwrap();

@@ -9,3 +9,4 @@ mod peer;
 mod prelogin;
 mod proxy;
 mod scripted;
+mod tunnel;

@@ -8,11 +8,12 @@ use connector_testkit::{
     },
 };
 use futures::TryStreamExt;
-use tiberius::{ColumnData, EncryptionLevel, QueryItem};
+use tiberius::{ColumnData, QueryItem};
 
 use crate::{
     client::{Connection, Target, code},
     proxy::Proxy,
+    tunnel::Encryption as Level,
 };
 
 const PASSWORD: &str = "Passw0rd!";
@@ -486,7 +487,6 @@ async fn a_gateway_sends_clients_elsewhere() {
 
 #[tokio::test]
 async fn encryption_is_negotiated() {
-    use EncryptionLevel as Level;
     for (offered, asked, connects) in [
         (Encryption::Offered, Level::Required, true),
         (Encryption::Offered, Level::On, true),
@@ -601,7 +601,7 @@ async fn cancelling_is_acknowledged_in_a_wait_and_in_the_middle_of_rows() {
     for (number, query) in ["waits", "hangs", "goes on"].into_iter().enumerate() {
         let proxy = Proxy::start(server.port()).await;
         let mut target = Target::new(proxy.port, &server.authority_pem());
-        target.encryption = EncryptionLevel::Off;
+        target.encryption = Level::Off;
         let mut connection = target.connect().await.unwrap();
         let reading = ids(&mut connection, query);
         let cancelling = async {
@@ -627,7 +627,7 @@ async fn a_server_may_ignore_that_it_is_cancelled() {
         .await;
     let proxy = Proxy::start(server.port()).await;
     let mut target = Target::new(proxy.port, &server.authority_pem());
-    target.encryption = EncryptionLevel::Off;
+    target.encryption = Level::Off;
     let mut connection = target.connect().await.unwrap();
     let reading = ids(&mut connection, "SELECT id");
     let cancelling = async {
