@@ -128,7 +128,7 @@ async fn admit(
     let refusals = refusals(shared, login);
     if !refusals.is_empty() {
         for refusal in &refusals {
-            token::error(refusal, &mut out);
+            token::error(refusal, &script.server_name, &mut out);
         }
         token::done(Done::Statement, status::ERROR, 0, 0, &mut out);
         wire.write(&out).await?;
@@ -173,8 +173,7 @@ fn refusals(shared: &Shared, login: &Login) -> Vec<ServerError> {
         database,
         ..
     } = login;
-    let failed = ServerError::new(18456, 14, 1, format!("Login failed for user '{user}'."))
-        .server(&script.server_name);
+    let failed = ServerError::new(18456, 14, 1, format!("Login failed for user '{user}'."));
     let known =
         |(name, secret): &(String, String)| name.eq_ignore_ascii_case(user) && secret == password;
     if !script.logins.is_empty() && !script.logins.iter().any(known) {
@@ -185,7 +184,7 @@ fn refusals(shared: &Shared, login: &Login) -> Vec<ServerError> {
         let message = format!(
             "Cannot open database \"{database}\" requested by the login. The login failed."
         );
-        let closed = ServerError::new(4060, 11, 1, message).server(&script.server_name);
+        let closed = ServerError::new(4060, 11, 1, message);
         return vec![closed, failed];
     }
     Vec::new()
@@ -334,10 +333,10 @@ impl<'a> Answer<'a> {
             }
             Step::Error(error) => {
                 self.rows = None;
-                token::error(error, &mut self.out);
+                token::error(error, &self.shared.script.server_name, &mut self.out);
                 token::done(self.done, more | status::ERROR, 0, 0, &mut self.out);
             }
-            Step::Info(info) => token::info(info, &mut self.out),
+            Step::Info(info) => token::info(info, &self.shared.script.server_name, &mut self.out),
             Step::Raw(bytes) => self.out.extend(bytes),
             Step::PartOfRow { cells, bytes } => {
                 let mut row = Vec::new();

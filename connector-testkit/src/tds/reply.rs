@@ -106,7 +106,7 @@ impl Reply {
         self
     }
 
-    /// Adds a row: [MS-TDS] 2.2.7.19 ROW. [`cells!`](crate::cells) makes one.
+    /// Adds a row: [MS-TDS] 2.2.7.20 ROW. [`cells!`](crate::cells) makes one.
     #[must_use]
     pub fn row(self, cells: impl IntoIterator<Item = Cell>) -> Self {
         let cells = cells.into_iter().collect();
@@ -116,7 +116,7 @@ impl Reply {
         })
     }
 
-    /// Adds a row whose nulls are bits: [MS-TDS] 2.2.7.14 NBCROW.
+    /// Adds a row whose nulls are bits: [MS-TDS] 2.2.7.15 NBCROW.
     #[must_use]
     pub fn compressed_row(self, cells: impl IntoIterator<Item = Cell>) -> Self {
         let cells = cells.into_iter().collect();

@@ -69,7 +69,8 @@ pub struct ServerError {
     state: u8,
     message: String,
     line: u32,
-    server: String,
+    /// The server's own if absent.
+    server: Option<String>,
 }
 
 impl ServerError {
@@ -81,7 +82,7 @@ impl ServerError {
             state,
             message: message.into(),
             line: 1,
-            server: "TEST".to_owned(),
+            server: None,
         }
     }
 
@@ -92,10 +93,10 @@ impl ServerError {
         self
     }
 
-    /// Sets the server's name that it carries; `TEST` by default.
+    /// Sets the server's name that it carries; the answering server's by default.
     #[must_use]
     pub fn server(mut self, name: impl Into<String>) -> Self {
-        self.server = name.into();
+        self.server = Some(name.into());
         self
     }
 }
@@ -117,7 +118,7 @@ pub(super) fn columns(columns: &[Column], out: &mut Vec<u8>) {
     }
 }
 
-/// [MS-TDS] 2.2.7.19 ROW.
+/// [MS-TDS] 2.2.7.20 ROW.
 pub(super) fn row(columns: &[Column], cells: &[Cell], out: &mut Vec<u8>) {
     assert_width(columns, cells);
     out.push(0xD1);
@@ -126,7 +127,7 @@ pub(super) fn row(columns: &[Column], cells: &[Cell], out: &mut Vec<u8>) {
     }
 }
 
-/// [MS-TDS] 2.2.7.14 NBCROW: a bit for each null, and no bytes.
+/// [MS-TDS] 2.2.7.15 NBCROW: a bit for each null, and no bytes.
 pub(super) fn compressed_row(columns: &[Column], cells: &[Cell], out: &mut Vec<u8>) {
     assert_width(columns, cells);
     out.push(0xD2);
@@ -175,19 +176,19 @@ pub(super) fn return_status(out: &mut Vec<u8>) {
     out.extend(0_i32.to_le_bytes());
 }
 
-pub(super) fn error(error: &ServerError, out: &mut Vec<u8>) {
-    message(0xAA, error, out);
+pub(super) fn error(error: &ServerError, server: &str, out: &mut Vec<u8>) {
+    message(0xAA, error, server, out);
 }
 
-pub(super) fn info(info: &ServerError, out: &mut Vec<u8>) {
-    message(0xAB, info, out);
+pub(super) fn info(info: &ServerError, server: &str, out: &mut Vec<u8>) {
+    message(0xAB, info, server, out);
 }
 
-fn message(token: u8, message: &ServerError, out: &mut Vec<u8>) {
+fn message(token: u8, message: &ServerError, server: &str, out: &mut Vec<u8>) {
     let mut body = message.number.to_le_bytes().to_vec();
     body.extend([message.state, message.class]);
     write_text(&message.message, &mut body);
-    write_short_text(&message.server, &mut body);
+    write_short_text(message.server.as_deref().unwrap_or(server), &mut body);
     // The procedure.
     write_short_text("", &mut body);
     body.extend(message.line.to_le_bytes());
@@ -227,8 +228,7 @@ impl LoginAnswer<'_> {
             packet_size,
             ..
         } = self;
-        let say =
-            |number, state, text: String| ServerError::new(number, 0, state, text).server(*server);
+        let say = |number, state, text: String| ServerError::new(number, 0, state, text);
         changed(1, database, database, out);
         info(
             &say(
@@ -236,6 +236,7 @@ impl LoginAnswer<'_> {
                 2,
                 format!("Changed database context to '{database}'."),
             ),
+            server,
             out,
         );
         let mut collation = vec![7, 5];
@@ -249,6 +250,7 @@ impl LoginAnswer<'_> {
                 1,
                 "Changed language setting to us_english.".to_owned(),
             ),
+            server,
             out,
         );
         let mut ack = vec![1];

@@ -180,7 +180,7 @@ enum Length {
     Short,
     /// In pieces: [MS-TDS] 2.2.5.2.3, partially length-prefixed bytes.
     Pieces,
-    /// Behind a text pointer, in four bytes: see [MS-TDS] 2.2.7.19 ROW, for `text`, `ntext`, `image`.
+    /// Behind a text pointer, in four bytes: see [MS-TDS] 2.2.7.20 ROW, for `text`, `ntext`, `image`.
     Pointer,
     /// In four bytes; 0 is null.
     Variant,

@@ -1,42 +1,15 @@
 //! The SQL Server peer, seen by tiberius.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
-use std::sync::Once;
-
 use connector_testkit::peer::{SqlServerPeer, SqlTable};
 use serde_json::json;
-use tiberius::{AuthMethod, Client, Config, EncryptionLevel, error::Error};
-use tokio::net::TcpStream;
-use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use crate::client::{Connection, Target, code};
 
 const PASSWORD: &str = "Passw0rd!";
 
-type Connection = Client<Compat<TcpStream>>;
-
-/// The process's default, so that tiberius takes no other.
-fn use_ring() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
-async fn connect(peer: &SqlServerPeer, password: &str) -> Result<Connection, Error> {
-    use_ring();
-    let folder = tempfile::tempdir().unwrap();
-    let authority = folder.path().join("ca.pem");
-    std::fs::write(&authority, peer.authority_pem()).unwrap();
-    let mut config = Config::new();
-    config.host("localhost");
-    config.port(peer.port());
-    config.authentication(AuthMethod::sql_server(peer.user(), password));
-    config.encryption(EncryptionLevel::Required);
-    config.trust_cert_ca(authority.to_str().unwrap());
-    let tcp = TcpStream::connect(("127.0.0.1", peer.port()))
-        .await
-        .unwrap();
-    Client::connect(config, tcp.compat_write()).await
+async fn connect(peer: &SqlServerPeer) -> Connection {
+    let target = Target::new(peer.port(), &peer.authority_pem());
+    target.connect().await.unwrap()
 }
 
 async fn names(connection: &mut Connection) -> Vec<String> {
@@ -68,8 +41,8 @@ fn devices(names: &[&str]) -> SqlTable {
 async fn what_it_serves_changes_under_open_connections() {
     let peer = SqlServerPeer::start("reader", PASSWORD);
     peer.serve([&devices(&["PC-1", "PC-2"])]);
-    let mut one = connect(&peer, PASSWORD).await.unwrap();
-    let mut two = connect(&peer, PASSWORD).await.unwrap();
+    let mut one = connect(&peer).await;
+    let mut two = connect(&peer).await;
     assert_eq!(names(&mut one).await, ["PC-1", "PC-2"]);
 
     peer.serve([&devices(&["PC-3"])]);
@@ -80,15 +53,16 @@ async fn what_it_serves_changes_under_open_connections() {
 #[tokio::test]
 async fn a_wrong_password_is_refused() {
     let peer = SqlServerPeer::start("reader", PASSWORD);
-    let refused = connect(&peer, "wrong").await.unwrap_err();
-    assert_eq!(refused.code(), Some(18456), "{refused}");
+    let mut target = Target::new(peer.port(), &peer.authority_pem());
+    target.password = "wrong";
+    assert_eq!(code(target.connect().await), Some(18456));
 }
 
 #[tokio::test]
 async fn errors_have_their_numbers() {
     let peer = SqlServerPeer::start("reader", PASSWORD);
     peer.deny([&devices(&["PC-1"])], ["v_Secret"]);
-    let mut connection = connect(&peer, PASSWORD).await.unwrap();
+    let mut connection = connect(&peer).await;
     for (query, number) in [
         ("SELECT Name FROM dbo.v_Missing", 208),
         ("SELECT Missing FROM dbo.v_Device", 207),
@@ -108,7 +82,7 @@ async fn errors_have_their_numbers() {
 async fn parameters_arrive() {
     let peer = SqlServerPeer::start("reader", PASSWORD);
     peer.serve([&devices(&["PC-1", "PC-2", "PC-3"])]);
-    let mut connection = connect(&peer, PASSWORD).await.unwrap();
+    let mut connection = connect(&peer).await;
     let query = "SELECT Name FROM dbo.v_Device WHERE ResourceID >= @P1 AND ResourceID < @P2";
     let rows = connection.query(query, &[&1_i32, &2_i32]).await.unwrap();
     let rows = rows.into_first_result().await.unwrap();
@@ -146,7 +120,7 @@ async fn every_declared_type_is_kept() {
     let nulls = vec![json!(null); types.len()];
     peer.serve([&table.rows([values, nulls])]);
 
-    let mut connection = connect(&peer, PASSWORD).await.unwrap();
+    let mut connection = connect(&peer).await;
     let rows = connection
         .simple_query("SELECT * FROM dbo.v_All")
         .await
