@@ -8,9 +8,9 @@ use std::{
 
 use tokio::{net::UdpSocket, task::JoinSet};
 
-/// CLNT_UCAST_INST: [MC-SQLR] 2.2.3.
+/// `CLNT_UCAST_INST`: [MC-SQLR] 2.2.3.
 const ONE_INSTANCE: u8 = 0x04;
-/// SVR_RESP: [MC-SQLR] 2.2.5.
+/// `SVR_RESP`: [MC-SQLR] 2.2.5.
 const RESPONSE: u8 = 0x05;
 
 /// What a [`SqlBrowser`] answers to the question for one instance.

@@ -30,6 +30,10 @@ pub struct Certificate {
 impl Certificate {
     /// Makes a certificate that no authority has signed, as SQL Server makes one at each start
     /// when it was given none.
+    ///
+    /// # Panics
+    ///
+    /// When a name is not ASCII.
     pub fn self_signed(names: &[&str]) -> Self {
         let key = new_key();
         let signed = server_params(names).self_signed(&key);
@@ -78,6 +82,10 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// Makes an authority with a key of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no random numbers.
     #[expect(clippy::new_without_default, reason = "no two are the same")]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();

@@ -35,12 +35,15 @@ impl PythonPackages {
     /// [`io::ErrorKind::Other`] with what the installer printed and what to do; those of the file
     /// system.
     pub fn python(&self) -> io::Result<PathBuf> {
+        self.python_in(&cache_folder()?.join("peers"))
+    }
+
+    fn python_in(&self, peers: &Path) -> io::Result<PathBuf> {
         let version = run(Command::new(SYSTEM_PYTHON).arg("--version"))
             .map_err(|error| io::Error::other(format!("{error}\nInstall Python 3.10 or newer.")))?;
-        let peers = cache_folder()?.join("peers");
         let folder = peers.join(format!("{}-{:016x}", self.name, self.digest(&version)));
         let python = folder.join(PYTHON);
-        fs::create_dir_all(&peers)?;
+        fs::create_dir_all(peers)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -143,4 +146,57 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name)
         .filter(|value| value != OsStr::new(""))
         .map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const NOTHING: PythonPackages = PythonPackages {
+        name: "nothing",
+        requirements: "",
+    };
+
+    /// The folders of environments, without the locks.
+    fn environments(peers: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(peers)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_dir()).collect()
+    }
+
+    #[test]
+    fn one_installs_at_a_time_and_what_was_half_made_is_made_again() {
+        let peers = tempfile::tempdir().unwrap();
+        thread::scope(|scope| {
+            let both = [(); 2].map(|()| scope.spawn(|| NOTHING.python_in(peers.path()).unwrap()));
+            let [one, two] = both.map(|thread| thread.join().unwrap());
+            assert_eq!(one, two);
+            assert!(one.exists());
+        });
+        let [folder] = <[_; 1]>::try_from(environments(peers.path())).unwrap();
+        let kept = folder.join("kept");
+        fs::write(&kept, "").unwrap();
+        NOTHING.python_in(peers.path()).unwrap();
+        assert!(kept.exists(), "a whole environment is used as it is");
+        fs::remove_file(folder.join(COMPLETE)).unwrap();
+        NOTHING.python_in(peers.path()).unwrap();
+        assert!(!kept.exists(), "half an environment is not");
+    }
+
+    #[test]
+    fn what_the_installer_says_is_in_the_error() {
+        let peers = tempfile::tempdir().unwrap();
+        let wrong = PythonPackages {
+            name: "wrong",
+            requirements: "no requirement at all",
+        };
+        for _ in 0..2 {
+            let error = wrong.python_in(peers.path()).unwrap_err().to_string();
+            assert!(error.contains("Invalid requirement"), "{error}");
+            assert!(error.contains("Package Index"), "{error}");
+        }
+    }
 }

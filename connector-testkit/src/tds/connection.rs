@@ -20,6 +20,17 @@ const TRANSACTION: u8 = 0x0E;
 const LOGIN: u8 = 0x10;
 const PRELOGIN: u8 = 0x12;
 
+/// Options of PRELOGIN: [MS-TDS] 2.2.6.5.
+mod option {
+    /// Major, minor, build and sub-build of the server.
+    pub(super) const VERSION: u8 = 0;
+    pub(super) const ENCRYPTION: u8 = 1;
+    /// Whether the server is the instance that the client named: 0 is yes.
+    pub(super) const INSTANCE: u8 = 2;
+    pub(super) const MARS: u8 = 4;
+    pub(super) const FEDERATED: u8 = 6;
+}
+
 /// Values of PRELOGIN's option ENCRYPTION: [MS-TDS] 2.2.6.5.
 mod encrypt {
     pub(super) const OFF: u8 = 0;
@@ -80,33 +91,35 @@ async fn negotiate(wire: &mut Wire, shared: &Shared) -> io::Result<Option<Negoti
     else {
         return Ok(None);
     };
-    let asked = request::prelogin_encryption(&payload).unwrap_or(encrypt::NOT_SUPPORTED);
-    let wants_all = matches!(asked, encrypt::ON | encrypt::REQUIRED);
+    let asked = request::prelogin(&payload);
+    let encryption = asked.iter().find(|(token, _)| *token == option::ENCRYPTION);
+    let encryption = encryption.and_then(|(_, data)| data.first().copied());
+    let encryption = encryption.unwrap_or(encrypt::NOT_SUPPORTED);
+    let wants_all = matches!(encryption, encrypt::ON | encrypt::REQUIRED);
     let answer = match shared.script.encryption {
         Encryption::NotSupported => encrypt::NOT_SUPPORTED,
-        Encryption::Required if asked == encrypt::ON => encrypt::ON,
+        Encryption::Offered | Encryption::Required if wants_all => encrypt::ON,
         Encryption::Required => encrypt::REQUIRED,
-        Encryption::Offered if wants_all => encrypt::ON,
-        Encryption::Offered | Encryption::Strict => asked,
+        Encryption::Offered | Encryption::Strict => encryption,
     };
     let version = [&VERSION[..], &[0, 0]].concat();
-    // VERSION, ENCRYPTION, MARS: each a token, a place and a length, and then the end.
-    let options: [(u8, &[u8]); 3] = [(0, &version), (1, &[answer]), (4, &[0])];
-    let mut message = Vec::new();
-    let mut place = u16::try_from(5 * options.len() + 1).unwrap_or(u16::MAX);
-    for (option, data) in options {
-        let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
-        message.push(option);
-        message.extend(place.to_be_bytes());
-        message.extend(length.to_be_bytes());
-        place += length;
-    }
-    message.push(0xFF);
-    message.extend(options.iter().flat_map(|(_, data)| *data));
+    let mut options = vec![
+        (option::VERSION, version),
+        (option::ENCRYPTION, vec![answer]),
+    ];
+    // The instance is right, if one was named; the rest is off.
+    let others = [option::INSTANCE, option::MARS, option::FEDERATED];
+    let others = others
+        .into_iter()
+        .filter(|token| asked.iter().any(|(o, _)| o == token));
+    options.extend(others.map(|token| (token, vec![0])));
+    let message = prelogin(&options);
     wire.write(&message).await?;
     wire.finish().await?;
-    // A client that can't encrypt is told that it must, and left.
-    if answer == encrypt::REQUIRED && asked == encrypt::NOT_SUPPORTED {
+    // One must encrypt what the other can't: that is said, and the end.
+    let client_cannot = answer == encrypt::REQUIRED && encryption == encrypt::NOT_SUPPORTED;
+    let server_cannot = answer == encrypt::NOT_SUPPORTED && wants_all;
+    if client_cannot || server_cannot {
         return Ok(None);
     }
     let strict = shared.script.encryption == Encryption::Strict;
@@ -114,6 +127,22 @@ async fn negotiate(wire: &mut Wire, shared: &Shared) -> io::Result<Option<Negoti
         tunnel: !strict && answer != encrypt::NOT_SUPPORTED,
         login_only: !strict && answer == encrypt::OFF,
     }))
+}
+
+/// A PRELOGIN message of options: each a token, a place and a length, and then the end.
+fn prelogin(options: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut message = Vec::new();
+    let mut place = u16::try_from(5 * options.len() + 1).unwrap_or(u16::MAX);
+    for (token, data) in options {
+        let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
+        message.push(*token);
+        message.extend(place.to_be_bytes());
+        message.extend(length.to_be_bytes());
+        place += length;
+    }
+    message.push(request::TERMINATOR);
+    message.extend(options.iter().flat_map(|(_, data)| data));
+    message
 }
 
 /// Answers LOGIN7; false when the client has to go.
@@ -405,7 +434,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Ends the answer with the acknowledgement of ATTENTION: [MS-TDS] 2.2.7.6, DONE_ATTN.
+    /// Ends the answer with the acknowledgement of ATTENTION: [MS-TDS] 2.2.7.6, `DONE_ATTN`.
     async fn acknowledge(&mut self) -> io::Result<End> {
         token::done(Done::Statement, status::ATTENTION, 0, 0, &mut self.out);
         self.finish().await

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::types::Cell;
 
+/// Ends the options of a PRELOGIN.
+pub(super) const TERMINATOR: u8 = 0xFF;
+
 /// A position in a message; every read is checked, since a client may be wrong.
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -71,22 +74,23 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// ENCRYPTION of a client's PRELOGIN: [MS-TDS] 2.2.6.5.
-pub(super) fn prelogin_encryption(message: &[u8]) -> Option<u8> {
-    let mut options = message;
-    loop {
-        let (option, rest) = options.split_first_chunk::<5>()?;
-        let [token, a, b, _, _] = *option;
-        if token == 0xFF {
-            return None;
+/// The options of a client's PRELOGIN, each with its data: [MS-TDS] 2.2.6.5.
+pub(super) fn prelogin(message: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut options = Vec::new();
+    let mut rest = message;
+    while let Some((option, others)) = rest.split_first_chunk::<5>() {
+        let [token, place @ .., _, _] = *option;
+        if token == TERMINATOR {
+            break;
         }
-        if token == 0x01 {
-            return message
-                .get(usize::from(u16::from_be_bytes([a, b])))
-                .copied();
+        let place = usize::from(u16::from_be_bytes(place));
+        let length = usize::from(u16::from_be_bytes([option[3], option[4]]));
+        if let Some(data) = message.get(place..place + length) {
+            options.push((token, data));
         }
-        options = rest;
+        rest = others;
     }
+    options
 }
 
 /// What a login said: [MS-TDS] 2.2.6.4 LOGIN7.
@@ -201,7 +205,7 @@ pub struct Request {
     pub connection: usize,
 }
 
-/// [MS-TDS] 2.2.6.7 SQLBatch.
+/// [MS-TDS] 2.2.6.7 `SQLBatch`.
 pub(super) fn batch(message: &[u8], connection: usize) -> Read<Request> {
     let mut reader = Reader { bytes: message };
     skip_headers(&mut reader)?;
@@ -255,27 +259,25 @@ pub(super) fn call(message: &[u8], connection: usize) -> Read<Request> {
     })
 }
 
-/// ALL_HEADERS: [MS-TDS] 2.2.5.3.
+/// `ALL_HEADERS`: [MS-TDS] 2.2.5.3.
 fn skip_headers(reader: &mut Reader<'_>) -> Read<()> {
     let length = reader.length()?;
     reader.take(length.saturating_sub(4)).map(drop)
 }
 
-/// A value with its TYPE_INFO. Types without a plain meaning here come as bytes.
+/// A value with its `TYPE_INFO`. Types without a plain meaning here come as bytes.
 fn parameter(reader: &mut Reader<'_>) -> Read<Cell> {
     let ty = reader.u8()?;
     match ty {
-        // Lengths of one byte.
-        0x26 | 0x68 | 0x6D | 0x6E | 0x6F | 0x24 => {
+        // A length, or the digits of a second.
+        0x24 | 0x26 | 0x29..=0x2B | 0x68 | 0x6D..=0x6F => {
             reader.u8()?;
         }
+        // A length, precision and scale.
         0x6A | 0x6C => {
             reader.take(3)?;
         }
         0x28 => {}
-        0x29..=0x2B => {
-            reader.u8()?;
-        }
         // Lengths of two bytes, the texts with a collation.
         0xA5 | 0xAD | 0xA7 | 0xAF | 0xE7 | 0xEF => {
             let length = reader.u16()?;

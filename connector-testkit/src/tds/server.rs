@@ -333,7 +333,7 @@ impl TdsServer {
         self.shared.seen.borrow().opened
     }
 
-    /// Returns how many ATTENTIONs arrived: [MS-TDS] 2.2.1.6.
+    /// Returns how many ATTENTIONs arrived: [MS-TDS] 2.2.1.7.
     pub fn attentions(&self) -> usize {
         self.shared.seen.borrow().attentions
     }

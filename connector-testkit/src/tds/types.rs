@@ -1,6 +1,6 @@
 //! The types of SQL Server, and values of them as they stand on the wire.
 //!
-//! [MS-TDS] 2.2.5.4 Data Type Definitions, 2.2.5.5 Data Type Dependent Data Streams, 2.2.5.6 Type
+//! [MS-TDS] 2.2.5.4 Data Type Definitions, 2.2.5.5 Data Type Details, 2.2.5.6 Type
 //! Info Rule Definition.
 
 use std::fmt;
@@ -272,7 +272,7 @@ impl SqlType {
         }
     }
 
-    /// Writes TYPE_INFO.
+    /// Writes `TYPE_INFO`.
     pub(super) fn write_info(&self, nullable: bool, out: &mut Vec<u8>) {
         if !nullable && let Length::Byte { fixed: Some(fixed) } = self.length() {
             out.push(fixed);
@@ -440,7 +440,7 @@ impl SqlType {
 }
 
 impl Variant {
-    /// [MS-TDS] 2.2.5.5.4 SQL_VARIANT Values: the type, its properties, and the value.
+    /// [MS-TDS] 2.2.5.5.4 `sql_variant` Values: the type, its properties, and the value.
     fn bytes(&self) -> Vec<u8> {
         let Self { ty, cell } = self;
         let value = ty.value(cell);

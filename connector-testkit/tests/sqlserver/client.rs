@@ -49,7 +49,7 @@ impl Target {
             config.database(self.database);
         }
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        Client::connect(config, tcp.compat_write()).await
+        Box::pin(Client::connect(config, tcp.compat_write())).await
     }
 }
 
