@@ -165,6 +165,12 @@ impl Reply {
         self.then(Step::Wait(gate.clone()))
     }
 
+    /// Adds bytes as they are: tokens that are not made here, or garbage.
+    #[must_use]
+    pub fn then_raw(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.then(Step::Raw(bytes.into()))
+    }
+
     /// Closes the connection here, in the middle of the message.
     #[must_use]
     pub fn then_cut(self) -> Self {

@@ -71,11 +71,13 @@ impl Default for Script {
     }
 }
 
+type MakeReply = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
 /// The answer to statements that contain a text.
 struct Rule {
     /// In lower case, spaces single.
     text: String,
-    reply: Reply,
+    reply: MakeReply,
     /// How often it still answers; `None` is always.
     times: Option<usize>,
 }
@@ -156,13 +158,24 @@ impl Script {
     /// Answers statements that contain this text, whatever its case and spaces. What is said later
     /// is asked first.
     pub fn on(mut self, text: &str, reply: Reply) -> Self {
-        self.rules.push(Rule::new(text, reply, None));
+        self.rules.push(Rule::always(text, reply));
         self
     }
 
     /// Answers the next statement that contains this text; see [`on`](Self::on).
     pub fn once(mut self, text: &str, reply: Reply) -> Self {
-        self.rules.push(Rule::new(text, reply, Some(1)));
+        self.rules.push(Rule::once(text, reply));
+        self
+    }
+
+    /// Answers statements that contain this text by what they say, such as their parameters; see
+    /// [`on`](Self::on).
+    pub fn on_each(
+        mut self,
+        text: &str,
+        reply: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.push(Rule::new(text, Arc::new(reply), None));
         self
     }
 
@@ -197,9 +210,17 @@ impl Script {
 }
 
 impl Rule {
-    fn new(text: &str, reply: Reply, times: Option<usize>) -> Self {
+    fn new(text: &str, reply: MakeReply, times: Option<usize>) -> Self {
         let text = normalized(text);
         Self { text, reply, times }
+    }
+
+    fn always(text: &str, reply: Reply) -> Self {
+        Self::new(text, Arc::new(move |_| reply.clone()), None)
+    }
+
+    fn once(text: &str, reply: Reply) -> Self {
+        Self::new(text, Arc::new(move |_| reply.clone()), Some(1))
     }
 }
 
@@ -237,8 +258,13 @@ impl Shared {
 
     /// Records a statement and returns what answers it.
     pub(super) fn answer(&self, request: Request) -> Reply {
-        let text = normalized(&request.text);
+        let reply = self.reply(&request);
         self.seen.send_modify(|seen| seen.requests.push(request));
+        reply
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        let text = normalized(&request.text);
         let mut rules = self.rules();
         let rule = rules
             .iter_mut()
@@ -246,7 +272,7 @@ impl Shared {
             .find(|rule| rule.times != Some(0) && text.contains(&rule.text));
         if let Some(rule) = rule {
             rule.times = rule.times.map(|times| times - 1);
-            return rule.reply.clone();
+            return (rule.reply)(request);
         }
         let setup = ["set ", "begin tran", "commit", "rollback", "if @@trancount"];
         if setup.iter().any(|start| text.starts_with(start)) && !text.contains("select") {
@@ -310,12 +336,12 @@ impl TdsServer {
 
     /// Answers statements that contain this text from now on; see [`Script::on`].
     pub fn on(&self, text: &str, reply: Reply) {
-        self.shared.rules().push(Rule::new(text, reply, None));
+        self.shared.rules().push(Rule::always(text, reply));
     }
 
     /// Answers the next statement that contains this text; see [`Script::on`].
     pub fn once(&self, text: &str, reply: Reply) {
-        self.shared.rules().push(Rule::new(text, reply, Some(1)));
+        self.shared.rules().push(Rule::once(text, reply));
     }
 
     /// Returns the logins that arrived, refused ones too.

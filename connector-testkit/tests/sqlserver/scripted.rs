@@ -417,9 +417,15 @@ async fn many_rows_are_made_while_they_are_sent() {
         cells![i32::try_from(number).unwrap()].to_vec()
     });
     let server = Script::new().on("select", reply).start().await;
-    let ids = ids(&mut connect(&server).await, "SELECT id").await.unwrap();
-    assert_eq!(ids.len(), 300_000);
-    assert_eq!(ids.last(), Some(&299_999));
+    let mut connection = connect(&server).await;
+    let stream = connection.simple_query("SELECT id").await.unwrap();
+    let mut rows = stream.into_row_stream();
+    let mut expected = 0;
+    while let Some(row) = rows.try_next().await.unwrap() {
+        assert_eq!(row.get::<i32, _>(0), Some(expected));
+        expected += 1;
+    }
+    assert_eq!(expected, 300_000);
 }
 
 #[tokio::test]
@@ -527,6 +533,32 @@ async fn certificates_right_and_wrong() {
         let connection = Target::new(server.port(), &authority.pem()).connect().await;
         assert_eq!(connection.is_ok(), accepted, "{:?}", connection.err());
     }
+}
+
+#[tokio::test]
+async fn an_answer_may_depend_on_the_parameters() {
+    let server = Script::new()
+        .on_each("WHERE id >= @P1", |request| {
+            let from = request.parameters[0].1.clone();
+            Reply::columns([id()]).row([from])
+        })
+        .start()
+        .await;
+    let mut connection = connect(&server).await;
+    for from in [5, 1000] {
+        let query = "SELECT id FROM t WHERE id >= @P1";
+        let rows = connection.query(query, &[&from]).await.unwrap();
+        let rows = rows.into_first_result().await.unwrap();
+        assert_eq!(rows[0].get::<i32, _>(0), Some(from));
+    }
+}
+
+#[tokio::test]
+async fn garbage_after_rows_is_an_error() {
+    let reply = Reply::columns([id()]).row(cells![1]).then_raw([0x01, 0x02]);
+    let server = Script::new().on("select", reply).start().await;
+    let mut connection = connect(&server).await;
+    assert!(ids(&mut connection, "SELECT id").await.is_err());
 }
 
 #[tokio::test]
