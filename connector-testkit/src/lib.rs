@@ -3,18 +3,24 @@
 //! A connector's author implements [`Harness`] over a source that the kit can fill and break, and
 //! gets a test of every [`Check`] from one call of [`conformance!`]. The crate's README shows how.
 
+mod browser;
 mod canary;
+mod certificate;
 mod check;
 mod clock;
 mod conformance;
 pub mod generate;
 mod harness;
 mod model;
+pub mod peer;
 mod sink;
 mod storage;
+pub mod tds;
 pub mod workspace;
 
+pub use browser::{BrowserAnswer, SqlBrowser};
 pub use canary::{Canary, Listener, printed};
+pub use certificate::{Authority, Certificate};
 pub use check::{Check, Failure, Verdict, run};
 pub use clock::ManualClock;
 pub use conformance::assert_conforms;

@@ -1,0 +1,8 @@
+//! Servers that others wrote, installed and run by the tests.
+
+mod process;
+mod python;
+mod sqlserver;
+
+pub use python::PythonPackages;
+pub use sqlserver::{SqlServerPeer, SqlTable};
