@@ -4,17 +4,28 @@ use std::{path::Path, sync::Arc};
 
 use connector_core::{Connector, Error, ErrorKind, Result};
 use connector_fileupload::{FileUpload, FileUploadConfig};
+use connector_mssql::{SqlServer, SqlServerConfig};
 
 use crate::config::{Config, ConnectorSettings, Section};
 
-const KINDS: &[Kind] = &[Kind {
-    name: "fileupload",
-    make: |from| {
-        let mut config: FileUploadConfig = from.settings()?;
-        config.folder = from.folder.join(config.folder);
-        Ok(Arc::new(FileUpload::new(from.name, config)?))
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "fileupload",
+        make: |from| {
+            let mut config: FileUploadConfig = from.settings()?;
+            config.folder = from.folder.join(config.folder);
+            Ok(Arc::new(FileUpload::new(from.name, config)?))
+        },
     },
-}];
+    Kind {
+        name: "mssql",
+        make: |from| {
+            let mut config: SqlServerConfig = from.settings()?;
+            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
+            Ok(Arc::new(SqlServer::new("mssql", from.name, config, &[])?))
+        },
+    },
+];
 
 /// How a connector of one kind is made.
 struct Kind {

@@ -1,0 +1,304 @@
+//! A data set as it is read: declared in code or in configuration, with what was overridden.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use connector_core::{Column, DatasetInfo, Duplicates, Error, ErrorKind, Result, Type};
+
+use crate::{
+    config::{DatasetConfig, Override},
+    dataset::{Others, SqlDataset},
+    name::{ObjectName, split_alias},
+};
+
+/// The alias of the object of a data set that configuration declares.
+const ALIAS: &str = "t";
+
+/// Everything that statements are made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Definition {
+    pub(crate) info: DatasetInfo,
+    /// The alias of the first object, and of every part.
+    pub(crate) alias: String,
+    pub(crate) parts: Vec<PartOf>,
+    pub(crate) joins: Vec<Joined>,
+    pub(crate) columns: Vec<Defined>,
+    /// Columns of the first object that the catalogue describes.
+    pub(crate) further: Further,
+    /// Of columns that the catalogue describes: which are the key.
+    pub(crate) key: Vec<String>,
+    pub(crate) types: BTreeMap<String, Type>,
+    pub(crate) volatile: Vec<String>,
+    pub(crate) filters: Vec<String>,
+    pub(crate) optional: bool,
+    pub(crate) range: Option<Ranged>,
+    pub(crate) first_row: Option<Duration>,
+    pub(crate) duplicates: Duplicates,
+    /// Instead of parts and joins: a statement that a person wrote.
+    pub(crate) query: Option<String>,
+}
+
+/// Rows from one object.
+#[derive(Debug, Clone)]
+pub(crate) struct PartOf {
+    /// In order of preference.
+    pub(crate) objects: Vec<ObjectName>,
+    /// Expressions instead of the declared ones, by column.
+    pub(crate) values: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Joined {
+    pub(crate) what: JoinedWhat,
+    pub(crate) alias: String,
+    pub(crate) on: String,
+    pub(crate) left: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum JoinedWhat {
+    Object(ObjectName),
+    /// With its brackets.
+    Query(String),
+}
+
+/// One declared column.
+#[derive(Debug, Clone)]
+pub(crate) struct Defined {
+    pub(crate) column: Column,
+    pub(crate) expression: String,
+    pub(crate) instead: Option<String>,
+    pub(crate) optional: bool,
+}
+
+/// Which columns are taken as the catalogue describes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Further {
+    /// Those of these names.
+    Named(Vec<String>),
+    /// All but those of these names.
+    AllExcept(Vec<String>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Ranged {
+    /// `alias.Column`.
+    pub(crate) column: String,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) always: bool,
+}
+
+/// The smaller list that bounds are taken from.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) object: ObjectName,
+    pub(crate) column: String,
+    pub(crate) rows: u32,
+}
+
+impl Definition {
+    /// Takes a declaration. What is malformed in it, the compiler has already refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] naming the data set.
+    pub(crate) fn declared(dataset: &SqlDataset, own: Option<&Override>) -> Result<Self> {
+        let own = own.cloned().unwrap_or_default();
+        let wrong =
+            |message: String| Error::new(ErrorKind::Config, message).with("data set", dataset.name);
+        let object = |text: &str| ObjectName::parse(text).map_err(wrong);
+        let (from, alias) = split_alias(dataset.from);
+        let mut objects = vec![object(from)?];
+        for instead in dataset.instead {
+            objects.push(object(instead)?);
+        }
+        if let Some(from) = &own.from {
+            objects = vec![object(from)?];
+        }
+        let mut parts = vec![PartOf {
+            objects,
+            values: BTreeMap::new(),
+        }];
+        if own.from.is_none() {
+            for part in dataset.parts {
+                let values = part.values.iter();
+                parts.push(PartOf {
+                    objects: vec![object(split_alias(part.from).0)?],
+                    values: values
+                        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                        .collect(),
+                });
+            }
+        }
+        let mut joins = Vec::new();
+        for join in dataset.joins {
+            let (what, alias) = split_alias(join.object);
+            joins.push(Joined {
+                what: if what.starts_with('(') {
+                    JoinedWhat::Query(what.to_owned())
+                } else {
+                    JoinedWhat::Object(object(what)?)
+                },
+                alias: alias.to_owned(),
+                on: join.on.to_owned(),
+                left: join.left,
+            });
+        }
+        let columns: Vec<_> = dataset
+            .columns
+            .iter()
+            .map(|column| {
+                let volatile = own
+                    .volatile
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(column.name));
+                Defined {
+                    column: if volatile && !column.key {
+                        column.column().volatile()
+                    } else {
+                        column.column()
+                    },
+                    expression: column.expression.to_owned(),
+                    instead: column.instead.map(str::to_owned),
+                    optional: column.optional,
+                }
+            })
+            .collect();
+        let further = match dataset.others {
+            Others::Ignored => Further::Named(own.columns.clone()),
+            Others::ReadExcept(names) => {
+                Further::AllExcept(names.iter().map(|name| (*name).to_owned()).collect())
+            }
+        };
+        let range = match dataset.range {
+            None => None,
+            Some(range) => Some(Ranged {
+                column: range.column.to_owned(),
+                keys: range
+                    .keys
+                    .map(|(list, rows)| -> Result<Keys> {
+                        let (name, column) = list.rsplit_once('.').ok_or_else(|| {
+                            wrong(format!("the list of keys `{list}` names no column"))
+                        })?;
+                        Ok(Keys {
+                            object: object(name)?,
+                            column: column.to_owned(),
+                            rows,
+                        })
+                    })
+                    .transpose()?,
+                always: range.always,
+            }),
+        };
+        let mut filters = Vec::new();
+        if !dataset.filter.is_empty() {
+            filters.push(dataset.filter.to_owned());
+        }
+        filters.extend(own.filter);
+        Ok(Self {
+            info: dataset.info(),
+            alias: alias.to_owned(),
+            parts,
+            joins,
+            columns,
+            further,
+            key: Vec::new(),
+            types: own.types,
+            volatile: own.volatile,
+            filters,
+            optional: dataset.optional,
+            range,
+            first_row: own.first_row.or(dataset.first_row),
+            duplicates: own.duplicates.unwrap_or(dataset.duplicates),
+            query: None,
+        })
+    }
+
+    /// Takes what a person declared.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] naming the data set.
+    pub(crate) fn configured(config: &DatasetConfig) -> Result<Self> {
+        let wrong =
+            |message: &str| Error::new(ErrorKind::Config, message).with("data set", &config.name);
+        if config.name.is_empty() || config.name.chars().any(char::is_control) {
+            return Err(wrong("a data set has a name without control characters"));
+        }
+        if config.key.is_empty() {
+            return Err(wrong("`key` names no column"));
+        }
+        let repeated = |names: &[String]| {
+            (1..names.len()).any(|i| names[..i].iter().any(|n| n.eq_ignore_ascii_case(&names[i])))
+        };
+        if repeated(&config.key) || repeated(&config.columns) {
+            return Err(wrong("`key` or `columns` names a column twice"));
+        }
+        if let Some(name) = config
+            .volatile
+            .iter()
+            .find(|name| config.key.contains(name))
+        {
+            let message = format!("the column {name} can't be in `key` and in `volatile`");
+            return Err(wrong(&message));
+        }
+        let (parts, query) = match (&config.from, &config.query) {
+            (Some(from), None) => {
+                let object = ObjectName::parse(from).map_err(|error| wrong(&error))?;
+                let part = PartOf {
+                    objects: vec![object],
+                    values: BTreeMap::new(),
+                };
+                (vec![part], None)
+            }
+            (None, Some(query)) => {
+                if config.filter.is_some() || config.range.is_some() {
+                    return Err(wrong(
+                        "`filter` and `range` go with `from`: write the condition into the query",
+                    ));
+                }
+                (Vec::new(), Some(query.trim().to_owned()))
+            }
+            _ => return Err(wrong("either `from` or `query` says where rows come from")),
+        };
+        let further = if config.columns.is_empty() {
+            Further::AllExcept(Vec::new())
+        } else {
+            let key = config.key.iter().filter(|key| {
+                !config
+                    .columns
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(key))
+            });
+            Further::Named(key.chain(&config.columns).cloned().collect())
+        };
+        Ok(Self {
+            info: DatasetInfo::named(config.name.clone(), config.category.clone()),
+            alias: ALIAS.to_owned(),
+            parts,
+            joins: Vec::new(),
+            columns: Vec::new(),
+            further,
+            key: config.key.clone(),
+            types: config.types.clone(),
+            volatile: config.volatile.clone(),
+            filters: config.filter.iter().cloned().collect(),
+            optional: config.optional,
+            range: config.range.as_ref().map(|column| Ranged {
+                column: format!("{ALIAS}.{column}"),
+                keys: None,
+                always: false,
+            }),
+            first_row: config.first_row,
+            duplicates: config.duplicates,
+            query,
+        })
+    }
+
+    /// The type that a person gave a column which the catalogue describes.
+    pub(crate) fn own_type(&self, name: &str) -> Option<Type> {
+        let mut types = self.types.iter();
+        types
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, ty)| *ty)
+    }
+}
