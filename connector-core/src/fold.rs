@@ -17,10 +17,15 @@ const SHARE: u64 = 4;
 /// Small data sets are not folded after every cycle.
 const AT_LEAST: u64 = 64 << 10;
 
-/// What a change since the base takes in memory while it is compared or folded, at least.
-const IN_MEMORY: u64 = 64;
+/// What a change since the base takes in memory while it is folded: its place.
+const IN_MEMORY: u64 = 8;
 
-/// Tells whether the changes have grown past their share, or past what `memory` holds of them.
+/// Changes of more cycles than these are folded however few they are: each cycle's are a file that
+/// is open, and read along with the base.
+const MOST_CYCLES: usize = 128;
+
+/// Tells whether the changes have grown past their share, past what `memory` holds of them, or into
+/// too many files.
 pub(crate) fn is_due(manifest: &Manifest, memory: u64) -> bool {
     // A held cycle's changes are those since this base.
     if manifest.held.is_some() {
@@ -39,7 +44,7 @@ pub(crate) fn is_due(manifest: &Manifest, memory: u64) -> bool {
     }
     let grown = bytes > AT_LEAST.max(manifest.base.bytes / SHARE);
     let crowded = records * IN_MEMORY > memory / 2 && bytes > AT_LEAST;
-    grown || crowded
+    grown || crowded || manifest.live_changes().len() > MOST_CYCLES
 }
 
 /// Tells whether the rows of a full load can be dropped for their digests: every sink has them.
@@ -138,7 +143,7 @@ fn rewrite(
         }
         Rows::ByKey(by_key.merge(layers.base_rows()?)?)
     } else {
-        Rows::AsTheyStand(layers.rows()?)
+        Rows::AsTheyStand(Box::new(layers.rows()?))
     };
     let mut entries = Runs::new("entries", memory / 2);
     let (mut digest, mut key) = (Digest::default(), Vec::new());
@@ -176,7 +181,7 @@ fn rewrite(
 
 enum Rows {
     ByKey(KeyOrder),
-    AsTheyStand(LiveRows),
+    AsTheyStand(Box<LiveRows>),
 }
 
 impl Rows {

@@ -2,9 +2,11 @@
 
 use std::io::Read;
 
-use csv::{ByteRecord, ReaderBuilder};
-
-use crate::config::{Delimiter, Encoding, Quoting};
+use crate::{
+    config::{Delimiter, Encoding, Quoting},
+    record::Record,
+    records::Records,
+};
 
 /// How much of a file decides what its delimiter is, and how many of its rows.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -21,17 +23,16 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// Returns a parser's settings. Rows of any length and line ends of any kind are taken here;
-    /// what is wrong with a row is found where its line can be named.
-    pub(crate) fn parser(&self, delimiter: Delimiter) -> ReaderBuilder {
-        let mut builder = ReaderBuilder::new();
-        builder
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter.byte())
-            .quoting(self.quoting == Quoting::Rfc4180)
-            .buffer_capacity(128 << 10);
-        builder
+    /// Reads the records of `text` through a buffer of `capacity` bytes. Rows of any length are
+    /// taken here; what is wrong with a row is found where its line can be named.
+    pub(crate) fn records<R: Read>(
+        &self,
+        text: R,
+        delimiter: Delimiter,
+        capacity: usize,
+    ) -> Records<R> {
+        let quoted = self.quoting == Quoting::Rfc4180;
+        Records::new(text, delimiter.byte(), quoted, capacity)
     }
 
     /// Finds the delimiter of a text from its first rows.
@@ -67,15 +68,13 @@ impl Format {
     }
 
     fn widths(&self, sample: &[u8], delimiter: Delimiter, cut: bool) -> Vec<usize> {
-        let mut parser = self.parser(delimiter).from_reader(sample);
-        let mut record = ByteRecord::new();
+        let mut records = self.records(sample, delimiter, sample.len());
+        let mut record = Record::default();
         let mut widths = Vec::new();
-        while widths.len() <= SAMPLE_ROWS
-            && matches!(parser.read_byte_record(&mut record), Ok(true))
-        {
+        while widths.len() <= SAMPLE_ROWS && matches!(records.read(&mut record), Ok(true)) {
             widths.push(record.len());
         }
-        if cut && parser.is_done() && widths.len() > 1 {
+        if cut && widths.len() <= SAMPLE_ROWS && widths.len() > 1 {
             widths.pop();
         }
         widths.truncate(SAMPLE_ROWS);

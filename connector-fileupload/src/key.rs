@@ -11,11 +11,11 @@ use std::{
 };
 
 use connector_core::{Batch, Column, Result, Schema, Type};
-use csv::ByteRecord;
 use twox_hash::XxHash3_128;
 
 use crate::{
     datasets::{Files, Settings},
+    record::Record,
     rows::{Layout, is_textual},
     stop::Stop,
     table::Table,
@@ -116,7 +116,7 @@ fn usable(files: &Files, columns: &[Column], stop: &Stop) -> Result<usize> {
                 continue;
             }
             let is_null = |place: usize| {
-                let cell = record.get(place).unwrap_or_default();
+                let cell = record.cell(place).unwrap_or_default();
                 cell.is_empty() || Some(cell) == null
             };
             let found = columns
@@ -200,7 +200,7 @@ impl Repeats {
 }
 
 /// Returns the hash of the record's cells in the columns of `schema`, or none of a bad row.
-fn hash(layout: &Layout<'_>, schema: &Arc<Schema>, record: &ByteRecord) -> Option<u128> {
+fn hash(layout: &Layout<'_>, schema: &Arc<Schema>, record: &Record) -> Option<u128> {
     let mut batch = Batch::new(Arc::clone(schema));
     let mut row = batch.row();
     layout.fill(record, 1, &mut row).ok()?;
@@ -244,7 +244,7 @@ impl<'a> Copies<'a> {
     }
 
     /// Returns how often the row occurs, 0 when that was told before, and none for a bad row.
-    pub(crate) fn take(&mut self, record: &ByteRecord) -> Option<i64> {
+    pub(crate) fn take(&mut self, record: &Record) -> Option<i64> {
         let hash = hash(self.layout.as_ref()?, &self.schema, record)?;
         Some(self.counts.get_mut(&hash).map_or(1, std::mem::take))
     }

@@ -14,6 +14,8 @@ pub mod fuzzing;
 mod key;
 mod lines;
 mod quarantine;
+mod record;
+mod records;
 mod rows;
 mod stop;
 mod table;

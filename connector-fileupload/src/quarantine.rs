@@ -7,9 +7,11 @@ use std::{
 };
 
 use connector_core::{Error, FileStorage, Result, Storage, WriteFile};
-use csv::{ByteRecord, Writer};
+use csv::Writer;
 
-use crate::{bad::BadRow, config::BadRows as Policy, datasets::Files, file::failed};
+use crate::{
+    bad::BadRow, config::BadRows as Policy, datasets::Files, file::failed, record::Record,
+};
 
 /// The folder below the connector's folder; hidden, so that it is not read as data.
 const FOLDER: &str = ".quarantine";
@@ -88,14 +90,14 @@ impl Quarantine {
     /// When the file can't be written.
     pub(crate) fn add(
         &mut self,
-        record: &ByteRecord,
+        record: &Record,
         file: &str,
         line: u64,
         bad: &BadRow,
     ) -> Result<()> {
         let (reason, line) = (bad.to_string(), line.to_string());
         let leading = [reason.as_bytes(), file.as_bytes(), line.as_bytes()];
-        self.write(leading.into_iter().chain(record))
+        self.write(leading.into_iter().chain(record.iter()))
     }
 
     fn write<'a>(&mut self, cells: impl Iterator<Item = &'a [u8]>) -> Result<()> {

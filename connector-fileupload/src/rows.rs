@@ -5,7 +5,6 @@ use std::{collections::HashSet, sync::Arc};
 use connector_core::{
     BlockingWriter, Error, ErrorKind, Result, Retry, RowTarget, RowWriter, Schema, Type,
 };
-use csv::ByteRecord;
 
 use crate::{
     bad::{BadRow, BadRows},
@@ -13,6 +12,7 @@ use crate::{
     datasets::{Files, Settings},
     file::while_unchanged,
     key::{self, Copies},
+    record::Record,
     stop::Stop,
     table::Table,
 };
@@ -94,7 +94,7 @@ fn shape_changed(file: &str) -> Error {
 /// Writes one row; returns what is wrong with it, if it is dropped for that.
 fn write(
     layout: &Layout<'_>,
-    record: &ByteRecord,
+    record: &Record,
     count: i64,
     out: &mut BlockingWriter,
 ) -> Result<Option<BadRow>> {
@@ -192,7 +192,7 @@ impl<'a> Layout<'a> {
     /// What is wrong with the record as a whole. What is wrong with a cell, the row's end tells.
     pub(crate) fn fill<T: RowTarget>(
         &self,
-        record: &ByteRecord,
+        record: &Record,
         count: i64,
         row: &mut RowWriter<'_, T>,
     ) -> Result<(), BadRow> {
@@ -208,12 +208,11 @@ impl<'a> Layout<'a> {
         let Ok(text) = std::str::from_utf8(record.as_slice()) else {
             return Err(self.not_text(record));
         };
-        if memchr::memchr(0, text.as_bytes()).is_some() {
+        if record.has_nul() {
             return Err(self.nul(record));
         }
         if let Some(empty_is_null) = self.as_it_stands {
-            let ends = (0..record.len()).map(|place| record.range(place).map_or(0, |r| r.end));
-            row.texts(text, ends, empty_is_null);
+            row.texts(text, record.ends().iter().copied(), empty_is_null);
             return Ok(());
         }
         for (column, cell) in self.cells.iter().enumerate() {
@@ -268,7 +267,7 @@ impl<'a> Layout<'a> {
     }
 
     #[cold]
-    fn not_text(&self, record: &ByteRecord) -> BadRow {
+    fn not_text(&self, record: &Record) -> BadRow {
         let wrong = |cell: &[u8]| std::str::from_utf8(cell).is_err();
         BadRow {
             column: self.find(record, wrong),
@@ -280,14 +279,14 @@ impl<'a> Layout<'a> {
     }
 
     #[cold]
-    fn nul(&self, record: &ByteRecord) -> BadRow {
+    fn nul(&self, record: &Record) -> BadRow {
         BadRow {
             column: self.find(record, |cell| cell.contains(&0)),
             reason: "a NUL character, as in a damaged file or one in UTF-16".to_owned(),
         }
     }
 
-    fn find(&self, record: &ByteRecord, wrong: impl Fn(&[u8]) -> bool) -> Option<String> {
+    fn find(&self, record: &Record, wrong: impl Fn(&[u8]) -> bool) -> Option<String> {
         let place = record.iter().position(wrong)?;
         self.columns.get(place).cloned()
     }

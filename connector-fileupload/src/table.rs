@@ -3,13 +3,14 @@
 use std::io::{self, Read};
 
 use connector_core::{Error, ErrorKind, Result};
-use csv::ByteRecord;
 
 use crate::{
     config::{Delimiter, Encoding, Quoting},
     file::SourceFile,
     format::Format,
     lines::Lines,
+    record::Record,
+    records::{BUFFER, Records},
     text::{Malformed, Text},
 };
 
@@ -24,8 +25,8 @@ pub(crate) struct Table<'a> {
     encoding: Encoding,
     delimiter: Delimiter,
     columns: Vec<String>,
-    parser: csv::Reader<Guard>,
-    record: ByteRecord,
+    records: Records<Guard>,
+    record: Record,
     lines: Option<Lines>,
 }
 
@@ -57,8 +58,8 @@ impl<'a> Table<'a> {
             encoding,
             delimiter,
             columns: format.columns.clone(),
-            parser: format.parser(delimiter).from_reader(Guard::new(text)),
-            record: ByteRecord::new(),
+            records: format.records(Guard::new(text), delimiter, BUFFER),
+            record: Record::default(),
             lines: None,
         };
         if format.columns.is_empty() {
@@ -104,9 +105,9 @@ impl<'a> Table<'a> {
     /// [`ErrorKind::Incomplete`] when the file ends within quotes, [`ErrorKind::Data`] when a
     /// UTF-16 file is malformed or a row too long.
     pub(crate) fn advance(&mut self) -> Result<bool> {
-        let start = self.parser.position().byte();
-        self.parser.get_mut().row_start = start;
-        match self.parser.read_byte_record(&mut self.record) {
+        let start = self.records.position();
+        self.records.text_mut().row_start = start;
+        match self.records.read(&mut self.record) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(error) => return Err(self.explain(error, start)),
@@ -114,8 +115,8 @@ impl<'a> Table<'a> {
         if self.record.as_slice().last() != Some(&0) {
             return Ok(true);
         }
-        let guard = self.parser.get_ref();
-        if !guard.ended || self.parser.position().byte() < guard.emitted {
+        let guard = self.records.text();
+        if !guard.ended || self.records.position() < guard.emitted {
             return Ok(true);
         }
         if self.record.as_slice() == [0] {
@@ -132,13 +133,13 @@ impl<'a> Table<'a> {
     }
 
     /// Returns the record that was read last.
-    pub(crate) fn record(&self) -> &ByteRecord {
+    pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
     /// Returns the line on which the record that was read last begins.
     pub(crate) fn line(&mut self) -> Result<u64> {
-        let start = self.record.position().map_or(0, csv::Position::byte);
+        let start = self.record.start();
         if self.lines.is_none() {
             self.lines = Some(self.count_lines()?);
         }
@@ -174,12 +175,7 @@ impl<'a> Table<'a> {
             .map_err(|error| self.file.failed(error))
     }
 
-    fn explain(&self, error: csv::Error, start: u64) -> Error {
-        let error = match error.into_kind() {
-            csv::ErrorKind::Io(error) => error,
-            // The parser is set up so that nothing else can be wrong for it.
-            kind => io::Error::other(format!("{kind:?}")),
-        };
+    fn explain(&self, error: io::Error, start: u64) -> Error {
         let (message, line) = if is::<Malformed>(&error) {
             (
                 format!(
@@ -209,7 +205,7 @@ impl<'a> Table<'a> {
 }
 
 /// Returns the names in a header, free of white space around them, or what is wrong with it.
-fn headings(header: &ByteRecord, encoding: Encoding) -> Result<Vec<String>, String> {
+fn headings(header: &Record, encoding: Encoding) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::with_capacity(header.len());
     for (place, name) in header.iter().enumerate() {
         let place = place + 1;
@@ -389,7 +385,7 @@ mod tests {
             let format = Format { delimiter: Some(Delimiter::COMMA), ..Format::default() };
             let mut table = Table::open(&file, &format).unwrap();
             let (open, start) = loop {
-                let start = table.parser.position().byte();
+                let start = table.records.position();
                 match table.advance() {
                     Ok(true) => {}
                     Ok(false) => break (false, start),

@@ -451,22 +451,19 @@ impl Dataset for Table {
     async fn read(&self, out: &mut SnapshotWriter) -> Result<()> {
         let read = async {
             let target = Arc::clone(out.schema());
-            let (link, met, database) = match self.kept() {
-                Some(mut link) => match self.meet(&mut link, Some(&target)).await {
-                    Ok((met, database)) => (link, met, database),
-                    // It may have been closed while it lay there.
-                    Err(error) if error.kind() == ErrorKind::Incomplete => {
-                        link.reopen().await?;
-                        let (met, database) = self.meet(&mut link, Some(&target)).await?;
-                        (link, met, database)
-                    }
-                    Err(error) => return Err(error),
-                },
-                None => {
-                    let mut link = Link::open(&self.target).await?;
-                    let (met, database) = self.meet(&mut link, Some(&target)).await?;
-                    (link, met, database)
+            let kept = self.kept();
+            let fresh = kept.is_none();
+            let mut link = match kept {
+                Some(link) => link,
+                None => Link::open(&self.target).await?,
+            };
+            let (met, database) = match self.meet(&mut link, Some(&target)).await {
+                // It may have been closed while it lay there.
+                Err(error) if !fresh && error.kind() == ErrorKind::Incomplete => {
+                    link.reopen().await?;
+                    self.meet(&mut link, Some(&target)).await?
                 }
+                met => met?,
             };
             self.tell(&met, &database);
             let statements = statements(&met, self.definition.query.as_deref(), &target)?;

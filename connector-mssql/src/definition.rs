@@ -6,7 +6,7 @@ use connector_core::{Column, DatasetInfo, Duplicates, Error, ErrorKind, Result, 
 
 use crate::{
     config::{DatasetConfig, Override},
-    dataset::{Others, SqlDataset},
+    dataset::{Others, Range, SqlColumn, SqlDataset},
     name::{ObjectName, split_alias},
 };
 
@@ -95,6 +95,43 @@ pub(crate) struct Keys {
     pub(crate) rows: u32,
 }
 
+impl Defined {
+    fn new(declared: &SqlColumn, own: &Override) -> Self {
+        let mut names = own.volatile.iter();
+        let volatile = names.any(|name| name.eq_ignore_ascii_case(declared.name));
+        Self {
+            column: if volatile && !declared.key {
+                declared.column().volatile()
+            } else {
+                declared.column()
+            },
+            expression: declared.expression.to_owned(),
+            instead: declared.instead.map(str::to_owned),
+            optional: declared.optional,
+        }
+    }
+}
+
+impl Ranged {
+    fn new(declared: &Range) -> Result<Self, String> {
+        let keys = declared.keys.map(|(list, rows)| {
+            let (object, column) = list
+                .rsplit_once('.')
+                .ok_or_else(|| format!("the list of keys `{list}` names no column"))?;
+            Ok::<_, String>(Keys {
+                object: ObjectName::parse(object)?,
+                column: column.to_owned(),
+                rows,
+            })
+        });
+        Ok(Self {
+            column: declared.column.to_owned(),
+            keys: keys.transpose()?,
+            always: declared.always,
+        })
+    }
+}
+
 impl Definition {
     /// Takes a declaration. What is malformed in it, the compiler has already refused.
     ///
@@ -143,52 +180,16 @@ impl Definition {
                 left: join.left,
             });
         }
-        let columns: Vec<_> = dataset
-            .columns
-            .iter()
-            .map(|column| {
-                let volatile = own
-                    .volatile
-                    .iter()
-                    .any(|name| name.eq_ignore_ascii_case(column.name));
-                Defined {
-                    column: if volatile && !column.key {
-                        column.column().volatile()
-                    } else {
-                        column.column()
-                    },
-                    expression: column.expression.to_owned(),
-                    instead: column.instead.map(str::to_owned),
-                    optional: column.optional,
-                }
-            })
-            .collect();
+        let columns = dataset.columns.iter();
+        let columns = columns.map(|column| Defined::new(column, &own)).collect();
         let further = match dataset.others {
             Others::Ignored => Further::Named(own.columns.clone()),
             Others::ReadExcept(names) => {
                 Further::AllExcept(names.iter().map(|name| (*name).to_owned()).collect())
             }
         };
-        let range = match dataset.range {
-            None => None,
-            Some(range) => Some(Ranged {
-                column: range.column.to_owned(),
-                keys: range
-                    .keys
-                    .map(|(list, rows)| -> Result<Keys> {
-                        let (name, column) = list.rsplit_once('.').ok_or_else(|| {
-                            wrong(format!("the list of keys `{list}` names no column"))
-                        })?;
-                        Ok(Keys {
-                            object: object(name)?,
-                            column: column.to_owned(),
-                            rows,
-                        })
-                    })
-                    .transpose()?,
-                always: range.always,
-            }),
-        };
+        let range = dataset.range.as_ref().map(Ranged::new);
+        let range = range.transpose().map_err(wrong)?;
         let mut filters = Vec::new();
         if !dataset.filter.is_empty() {
             filters.push(dataset.filter.to_owned());

@@ -1,6 +1,6 @@
 //! What the server's errors mean to a caller.
 //!
-//! Numbers: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/database-engine-events-and-errors
+//! Numbers: <https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/database-engine-events-and-errors>
 
 use connector_core::{Error, ErrorKind, Retry};
 

@@ -1,9 +1,11 @@
 //! A declaration meets what the server has: pure, so that every case can be tested without one.
 
+use std::fmt::Write;
+
 use connector_core::{Column, Error, ErrorKind, Result, Schema, Type};
 
 use crate::{
-    definition::{Defined, Definition, Further, JoinedWhat},
+    definition::{Defined, Definition, Further, JoinedWhat, PartOf},
     name::{ObjectName, plain_column, quoted, references},
     types::{LARGE, SqlType},
 };
@@ -197,17 +199,7 @@ impl<'a> Scope<'a> {
 
     fn cell(&self, column: &Column, expression: &str) -> Result<MetCell, Unmet> {
         if let Some((select, found)) = self.column(expression) {
-            if !found.ty.fits(column.ty()) {
-                return Err(Unmet::Type {
-                    column: column.name().to_owned(),
-                    declared: Some(column.ty()),
-                    found: found.ty.to_string(),
-                });
-            }
-            return Ok(MetCell {
-                select: found.ty.select(&select, found.collation.as_deref()),
-                padded: found.ty.is_padded(),
-            });
+            return found_cell(column, found, &select);
         }
         let select = self.named(expression);
         Ok(MetCell {
@@ -217,6 +209,55 @@ impl<'a> Scope<'a> {
                 select
             },
             padded: false,
+        })
+    }
+
+    fn part(
+        &self,
+        part: &PartOf,
+        further: &[Column],
+        missing: &mut Vec<String>,
+        lacking: &mut Vec<String>,
+    ) -> Result<MetPart, Unmet> {
+        let definition = self.definition;
+        let mut cells = Vec::new();
+        for defined in &definition.columns {
+            let name = defined.column.name();
+            let value = part.values.get(name).map(String::as_str);
+            let expression = choose(self, defined, value);
+            if expression.is_none() {
+                let list = if defined.optional {
+                    &mut *missing
+                } else {
+                    &mut *lacking
+                };
+                list.push(name.to_owned());
+            }
+            let cell = expression.map(|expression| self.cell(&defined.column, expression));
+            cells.push(cell.transpose()?);
+        }
+        for column in further {
+            let found = find(&self.part.columns, column.name());
+            let cell = found.map(|found| {
+                let (alias, name) = (quoted(&definition.alias), quoted(&found.name));
+                found_cell(column, found, &format!("{alias}.{name}"))
+            });
+            cells.push(cell.transpose()?);
+        }
+        let range = definition.range.as_ref().and_then(|range| {
+            let column = self.column(&range.column);
+            if column.is_none() {
+                lacking.push(range.column.clone());
+            }
+            column.map(|(select, column)| (select, column.nullable))
+        });
+        let filters = definition.filters.iter();
+        Ok(MetPart {
+            object: Some(self.part.name.clone()),
+            cells,
+            from: self.from(),
+            filters: filters.map(|filter| self.named(filter)).collect(),
+            range,
         })
     }
 
@@ -232,7 +273,7 @@ impl<'a> Scope<'a> {
             let kind = if join.left { "LEFT JOIN" } else { "JOIN" };
             let alias = quoted(&join.alias);
             let on = self.named(&join.on);
-            from.push_str(&format!(" {kind} {what} AS {alias} ON {on}"));
+            let _ = write!(from, " {kind} {what} AS {alias} ON {on}");
         }
         from
     }
@@ -249,6 +290,21 @@ fn find<'a>(columns: &'a [FoundColumn], name: &str) -> Option<&'a FoundColumn> {
         })
 }
 
+/// How a column that the catalogue describes is read.
+fn found_cell(column: &Column, found: &FoundColumn, select: &str) -> Result<MetCell, Unmet> {
+    if !found.ty.fits(column.ty()) {
+        return Err(Unmet::Type {
+            column: column.name().to_owned(),
+            declared: Some(column.ty()),
+            found: found.ty.to_string(),
+        });
+    }
+    Ok(MetCell {
+        select: found.ty.select(select, found.collation.as_deref()),
+        padded: found.ty.is_padded(),
+    })
+}
+
 /// Meets a definition with what was found. `known` are the columns of the last snapshot.
 pub(crate) fn meet(
     definition: &Definition,
@@ -258,41 +314,14 @@ pub(crate) fn meet(
     let mut missing = Vec::new();
     if definition.query.is_some() {
         let further = further(definition, &found.query, known, &mut missing)?;
-        let cells = further.iter().map(|column| {
-            let found = find(&found.query, column.name())?;
-            Some(MetCell {
-                select: found.name.clone(),
-                padded: found.ty.is_padded(),
-            })
-        });
-        let part = MetPart {
-            object: None,
-            cells: cells.collect(),
-            from: String::new(),
-            filters: Vec::new(),
-            range: None,
-        };
+        let part = of_query(&further, &found.query);
         return Ok(Met {
             schema: schema(definition, further)?,
             parts: vec![part],
             missing,
         });
     }
-    let absent: Vec<_> = definition
-        .joins
-        .iter()
-        .zip(&found.joins)
-        .filter_map(|(join, found)| match (&join.what, found) {
-            (JoinedWhat::Object(name), None) => Some((join.left, name.to_string())),
-            _ => None,
-        })
-        .collect();
-    if let Some((_, name)) = absent.iter().find(|(left, _)| !left) {
-        return Err(Unmet::NoObject {
-            names: name.clone(),
-        });
-    }
-    missing.extend(absent.into_iter().map(|(_, name)| name));
+    missing.extend(absent_joins(definition, found)?);
     let Some(first) = found.parts.iter().flatten().next() else {
         let names = definition.parts.iter().flat_map(|part| &part.objects);
         let names: Vec<_> = names.map(ToString::to_string).collect();
@@ -300,77 +329,22 @@ pub(crate) fn meet(
             names: names.join(" and no "),
         });
     };
-    let own = |found: &&FoundColumn| {
-        let is = |expression: &str| {
-            plain_column(expression).is_some_and(|(alias, name)| {
-                alias.eq_ignore_ascii_case(&definition.alias)
-                    && name.eq_ignore_ascii_case(&found.name)
-            })
-        };
-        !definition.columns.iter().any(|defined| {
-            defined.column.name().eq_ignore_ascii_case(&found.name)
-                || is(&defined.expression)
-                || defined.instead.as_deref().is_some_and(is)
-        })
-    };
-    let others: Vec<_> = first.columns.iter().filter(own).cloned().collect();
+    let others = undeclared(definition, first);
     let further = further(definition, &others, known, &mut missing)?;
-    let mut parts = Vec::new();
     let mut lacking = Vec::new();
+    let mut parts = Vec::new();
     for (part, object) in definition.parts.iter().zip(&found.parts) {
-        let Some(object) = object else {
-            missing.extend(part.objects.first().map(ToString::to_string));
-            continue;
-        };
-        let scope = Scope {
-            definition,
-            found,
-            part: object,
-        };
-        let mut cells = Vec::new();
-        for defined in &definition.columns {
-            let value = part.values.get(defined.column.name());
-            match choose(&scope, defined, value.map(String::as_str)) {
-                Some(expression) => cells.push(Some(scope.cell(&defined.column, expression)?)),
-                None if defined.optional => {
-                    cells.push(None);
-                    missing.push(defined.column.name().to_owned());
-                }
-                None => lacking.push(defined.column.name().to_owned()),
+        match object {
+            None => missing.extend(part.objects.first().map(ToString::to_string)),
+            Some(object) => {
+                let scope = Scope {
+                    definition,
+                    found,
+                    part: object,
+                };
+                parts.push(scope.part(part, &further, &mut missing, &mut lacking)?);
             }
         }
-        for column in &further {
-            let expression = format!(
-                "{}.{}",
-                quoted(&definition.alias),
-                quoted(&found_name(object, column.name()))
-            );
-            cells.push(match find(&object.columns, column.name()) {
-                Some(_) => Some(scope.cell(column, &expression)?),
-                None => None,
-            });
-        }
-        let range = match &definition.range {
-            None => None,
-            Some(range) => match scope.column(&range.column) {
-                Some((select, column)) => Some((select, column.nullable)),
-                None => {
-                    lacking.push(range.column.clone());
-                    None
-                }
-            },
-        };
-        parts.push(MetPart {
-            object: Some(object.name.clone()),
-            cells,
-            from: scope.from(),
-            filters: definition
-                .filters
-                .iter()
-                .map(|filter| scope.named(filter))
-                .collect(),
-            range,
-        });
     }
     if !lacking.is_empty() {
         lacking.dedup();
@@ -378,16 +352,67 @@ pub(crate) fn meet(
     }
     missing.sort();
     missing.dedup();
-    let columns = definition.columns.iter().map(|d| d.column.clone());
+    let declared = definition.columns.iter().map(|d| d.column.clone());
     Ok(Met {
-        schema: schema(definition, columns.chain(further).collect())?,
+        schema: schema(definition, declared.chain(further).collect())?,
         parts,
         missing,
     })
 }
 
-fn found_name(object: &FoundObject, name: &str) -> String {
-    find(&object.columns, name).map_or_else(|| name.to_owned(), |column| column.name.clone())
+/// A person's statement, whose columns go by their names.
+fn of_query(columns: &[Column], found: &[FoundColumn]) -> MetPart {
+    let cells = columns.iter().map(|column| {
+        let found = find(found, column.name())?;
+        Some(MetCell {
+            select: found.name.clone(),
+            padded: found.ty.is_padded(),
+        })
+    });
+    MetPart {
+        object: None,
+        cells: cells.collect(),
+        from: String::new(),
+        filters: Vec::new(),
+        range: None,
+    }
+}
+
+/// The objects of outer joins that the server lacks.
+fn absent_joins(definition: &Definition, found: &Found) -> Result<Vec<String>, Unmet> {
+    let mut absent = Vec::new();
+    for (join, found) in definition.joins.iter().zip(&found.joins) {
+        if let (JoinedWhat::Object(name), None) = (&join.what, found) {
+            let name = name.to_string();
+            if !join.left {
+                return Err(Unmet::NoObject { names: name });
+            }
+            absent.push(name);
+        }
+    }
+    Ok(absent)
+}
+
+/// The columns of the first object that no declared one is read from.
+fn undeclared(definition: &Definition, object: &FoundObject) -> Vec<FoundColumn> {
+    let is = |expression: &str, name: &str| {
+        plain_column(expression).is_some_and(|(alias, column)| {
+            alias.eq_ignore_ascii_case(&definition.alias) && column.eq_ignore_ascii_case(name)
+        })
+    };
+    let declared = |name: &str| {
+        definition.columns.iter().any(|defined| {
+            let instead = defined.instead.as_deref();
+            defined.column.name().eq_ignore_ascii_case(name)
+                || is(&defined.expression, name)
+                || instead.is_some_and(|instead| is(instead, name))
+        })
+    };
+    let columns = object.columns.iter();
+    columns
+        .filter(|column| !declared(&column.name))
+        .cloned()
+        .collect()
 }
 
 /// The first expression whose columns are all there.

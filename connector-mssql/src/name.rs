@@ -20,26 +20,23 @@ impl ObjectName {
         let mut parts = Vec::new();
         let mut rest = text.trim();
         loop {
-            let (part, after) = match rest.strip_prefix('[') {
-                Some(quoted) => {
-                    // A bracket within a quoted name is doubled.
-                    let mut end = 0;
-                    loop {
-                        end += quoted[end..].find(']').ok_or_else(wrong)?;
-                        if quoted[end + 1..].starts_with(']') {
-                            end += 2;
-                        } else {
-                            break;
-                        }
+            let (part, after) = if let Some(quoted) = rest.strip_prefix('[') {
+                // A bracket within a quoted name is doubled.
+                let mut end = 0;
+                loop {
+                    end += quoted[end..].find(']').ok_or_else(wrong)?;
+                    if quoted[end + 1..].starts_with(']') {
+                        end += 2;
+                    } else {
+                        break;
                     }
-                    (quoted[..end].replace("]]", "]"), &quoted[end + 1..])
                 }
-                None => {
-                    let end = rest.find('.').unwrap_or(rest.len());
-                    (rest[..end].to_owned(), &rest[end..])
-                }
+                (quoted[..end].replace("]]", "]"), &quoted[end + 1..])
+            } else {
+                let end = rest.find('.').unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
             };
-            if part.is_empty() || part.chars().any(|c| c.is_control()) {
+            if part.is_empty() || part.chars().any(char::is_control) {
                 return Err(wrong());
             }
             parts.push(part);

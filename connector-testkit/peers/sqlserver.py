@@ -60,8 +60,10 @@ def column_type(written):
     plain = PLAIN.get(written)
     if plain is not None:
         return plain
-    name, size = re.fullmatch(r"(\w+)\((\d+)\)", written).groups()
-    return SIZED[name](int(size))
+    sized = re.fullmatch(r"(\w+)\((\d+)\)", written)
+    if sized is None or sized[1] not in SIZED:
+        raise ValueError(f"no column can be of type {written!r} here")
+    return SIZED[sized[1]](int(sized[2]))
 
 
 def reader(kind):

@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc, vec};
 
 use super::{
     index::Entry,
+    merged::Merged,
     place::Place,
     segment::{Items, Record, RecordCursor, RowFetcher, Segment},
 };
@@ -23,17 +24,13 @@ impl Layers {
     }
 
     /// What the changes say of the keys that they touch, newest only, in the order of key hashes.
-    pub(crate) fn overlay(&self) -> Result<Vec<(Entry, Layer)>> {
-        let mut overlay = Vec::new();
-        for (layer, segment) in self.0.iter().enumerate().skip(1) {
-            let mut index = segment.index();
-            while let Some(entry) = index.next()? {
-                overlay.push((entry, layer));
-            }
-        }
-        overlay.sort_unstable_by_key(|(entry, layer)| (entry.key, std::cmp::Reverse(*layer)));
-        overlay.dedup_by_key(|(entry, _)| entry.key);
-        Ok(overlay)
+    pub(crate) fn overlay(&self) -> Result<Overlay> {
+        let changes = self.0[1..].iter().map(Segment::index);
+        let mut entries = Merged::new(changes.collect())?;
+        Ok(Overlay {
+            next: entries.next()?,
+            entries,
+        })
     }
 
     /// The base.
@@ -42,33 +39,46 @@ impl Layers {
     }
 
     /// The places in the base of rows that no longer count, sorted.
-    pub(crate) fn superseded(&self, overlay: &[(Entry, Layer)]) -> Result<Vec<Place>> {
-        let mut places = self.0[0].dead()?;
-        if self.0[1..].iter().all(|changes| changes.is_superseding()) {
-            for changes in &self.0[1..] {
-                places.extend(changes.dead()?);
-            }
+    pub(crate) fn superseded(&self) -> Result<Superseded> {
+        let mut touched = Vec::new();
+        let segments = if self.0[1..].iter().all(|changes| changes.is_superseding()) {
+            &self.0[..]
         } else {
-            let mut touched = overlay.iter().map(|(entry, _)| entry.key).peekable();
-            let mut base = self.0[0].index();
-            while let Some(entry) = base.next()? {
-                while touched.next_if(|key| *key < entry.key).is_some() {}
-                if touched.peek() == Some(&entry.key) {
-                    places.push(entry.place);
-                }
+            touched = self.touched()?;
+            &self.0[..1]
+        };
+        let mut listed = Merged::new(segments.iter().map(Segment::dead).collect())?;
+        let mut touched = touched.into_iter();
+        Ok(Superseded {
+            next_listed: listed.next()?.map(|(place, _)| place),
+            next_touched: touched.next(),
+            listed,
+            touched,
+        })
+    }
+
+    /// The places in the base of the keys that changes touch. Changes of today list them.
+    fn touched(&self) -> Result<Vec<Place>> {
+        let (mut overlay, mut base) = (self.overlay()?, self.0[0].index());
+        let (mut places, mut newer) = (Vec::new(), overlay.next()?);
+        while let Some(entry) = base.next()? {
+            while newer.is_some_and(|(newer, _)| newer.key < entry.key) {
+                newer = overlay.next()?;
+            }
+            if newer.is_some_and(|(newer, _)| newer.key == entry.key) {
+                places.push(entry.place);
             }
         }
         places.sort_unstable();
-        places.dedup();
         Ok(places)
     }
 
     /// Every row's entry in the order of key hashes.
     pub(crate) fn index(&self) -> Result<MergedIndex> {
-        let mut overlay = self.overlay()?.into_iter();
+        let mut overlay = self.overlay()?;
         Ok(MergedIndex {
             base: self.0[0].index(),
-            newer: overlay.next(),
+            newer: overlay.next()?,
             overlay,
         })
     }
@@ -95,9 +105,8 @@ impl Layers {
 
     fn rows_of(&self, layers: Range<Layer>) -> Result<LiveRows> {
         let mut keep: Vec<Vec<Place>> = vec![Vec::new(); self.0.len()];
-        let overlay = self.overlay()?;
-        let skip = self.superseded(&overlay)?;
-        for (entry, layer) in overlay {
+        let mut overlay = self.overlay()?;
+        while let Some((entry, layer)) = overlay.next()? {
             if entry.place != Place::NONE {
                 keep[layer].push(entry.place);
             }
@@ -110,7 +119,8 @@ impl Layers {
             left: layers,
             records: None,
             in_base: true,
-            places: skip,
+            superseded: self.superseded()?,
+            places: Vec::new(),
             at: 0,
             keep,
         };
@@ -119,10 +129,63 @@ impl Layers {
     }
 }
 
+/// See [`Layers::overlay`].
+pub(crate) struct Overlay {
+    /// The first run is that of layer 1.
+    entries: Merged<Entry, Items<Entry>>,
+    next: Option<(Entry, usize)>,
+}
+
+impl Overlay {
+    pub(crate) fn next(&mut self) -> Result<Option<(Entry, Layer)>> {
+        let Some(mut newest) = self.next else {
+            return Ok(None);
+        };
+        loop {
+            self.next = self.entries.next()?;
+            match self.next {
+                Some(next) if next.0.key == newest.0.key => {
+                    if next.1 > newest.1 {
+                        newest = next;
+                    }
+                }
+                _ => return Ok(Some((newest.0, newest.1 + 1))),
+            }
+        }
+    }
+}
+
+/// See [`Layers::superseded`].
+pub(crate) struct Superseded {
+    listed: Merged<Place, Items<Place>>,
+    next_listed: Option<Place>,
+    /// Of changes that do not list them.
+    touched: vec::IntoIter<Place>,
+    next_touched: Option<Place>,
+}
+
+impl Superseded {
+    /// Tells whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next_listed.is_none() && self.next_touched.is_none()
+    }
+
+    /// Tells whether the place is one. No place is asked for after one that comes after it.
+    pub(crate) fn has(&mut self, place: Place) -> Result<bool> {
+        while self.next_listed.is_some_and(|listed| listed < place) {
+            self.next_listed = self.listed.next()?.map(|(listed, _)| listed);
+        }
+        while self.next_touched.is_some_and(|touched| touched < place) {
+            self.next_touched = self.touched.next();
+        }
+        Ok(self.next_listed == Some(place) || self.next_touched == Some(place))
+    }
+}
+
 /// See [`Layers::index`].
 pub(crate) struct MergedIndex {
     base: Items<Entry>,
-    overlay: vec::IntoIter<(Entry, Layer)>,
+    overlay: Overlay,
     /// The first of the overlay.
     newer: Option<(Entry, Layer)>,
 }
@@ -154,7 +217,7 @@ impl MergedIndex {
                     if base.map(|base| base.key) == newer.map(|(newer, _)| newer.key) {
                         self.base.pass();
                     }
-                    self.newer = self.overlay.next();
+                    self.newer = self.overlay.next()?;
                     if newer.is_some_and(|(newer, _)| newer.place != Place::NONE) {
                         return Ok(newer);
                     }
@@ -170,7 +233,8 @@ pub(crate) struct LiveRows {
     left: Range<Layer>,
     records: Option<RecordCursor>,
     in_base: bool,
-    /// Of the current layer, sorted: the places to pass over in the base, to keep in the others.
+    superseded: Superseded,
+    /// Of the current layer of changes, sorted: the places to keep.
     places: Vec<Place>,
     at: usize,
     keep: Vec<Vec<Place>>,
@@ -201,9 +265,14 @@ impl LiveRows {
                 self.next_layer();
                 continue;
             };
-            let listed = self.places.get(self.at) == Some(&place);
-            self.at += usize::from(listed);
-            if let (Some(row), true) = (row, listed != self.in_base) {
+            let counts = if self.in_base {
+                !self.superseded.has(place)?
+            } else {
+                let listed = self.places.get(self.at) == Some(&place);
+                self.at += usize::from(listed);
+                listed
+            };
+            if let (Some(row), true) = (row, counts) {
                 return Ok(Some(row));
             }
         }

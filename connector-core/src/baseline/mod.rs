@@ -6,6 +6,7 @@ pub(crate) mod fuzzing;
 mod index;
 mod live;
 mod manifest;
+mod merged;
 mod place;
 mod retain;
 mod segment;
@@ -14,8 +15,9 @@ mod storage;
 mod store;
 
 pub(crate) use index::{Entry, Item, part};
-pub(crate) use live::{Layer, Layers, LiveRows, MergedIndex};
+pub(crate) use live::{Layer, Layers, LiveRows, MergedIndex, Superseded};
 pub(crate) use manifest::{Changes as CycleChanges, HeldCycle, Manifest};
+pub(crate) use merged::{Merged, Run};
 pub(crate) use place::Place;
 pub(crate) use retain::Digester;
 pub use retain::Retain;

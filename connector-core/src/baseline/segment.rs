@@ -404,17 +404,8 @@ impl Segment {
     }
 
     /// The places in the base that no longer count for what this segment says, sorted.
-    pub(crate) fn dead(&self) -> Result<Vec<Place>> {
-        let mut blocks = Blocks::new(self.footer.index_end, self.footer.dead_end);
-        let mut places = Vec::new();
-        while let Some((_, block)) = blocks.next(&self.blocks)? {
-            places.extend(
-                block
-                    .chunks_exact(8)
-                    .map(|b| Place(b.try_into().map_or(0, u64::from_le_bytes))),
-            );
-        }
-        Ok(places)
+    pub(crate) fn dead(self: &Arc<Self>) -> Items<Place> {
+        self.items_within(self.footer.index_end, self.footer.dead_end)
     }
 
     /// The entries in the order of key hashes.
@@ -424,10 +415,13 @@ impl Segment {
 
     /// What was pushed after the records.
     pub(crate) fn items<T: Item>(self: &Arc<Self>) -> Items<T> {
-        let blocks = Blocks::new(self.footer.records_end, self.footer.index_end);
+        self.items_within(self.footer.records_end, self.footer.index_end)
+    }
+
+    fn items_within<T: Item>(self: &Arc<Self>, start: u64, end: u64) -> Items<T> {
         Items {
             segment: Arc::clone(self),
-            blocks,
+            blocks: Blocks::new(start, end),
             block: Bytes::new(),
             within: 0,
             item: PhantomData,

@@ -56,9 +56,7 @@ impl ChangesRead {
             Known::Nothing(Seen::Nothing)
         } else if layers.base().is_ordered() {
             all = memory.min(ORDERED);
-            // Of all memory: to leave the order means to keep every row that follows.
-            let most_missed = usize::try_from(memory / 128).unwrap_or(usize::MAX);
-            Known::Ordered(Box::new(Ordered::new(&layers, &schema, most_missed)?))
+            Known::Ordered(Box::new(Ordered::new(&layers, &schema, all / 8 * 3)?))
         } else {
             Known::unordered(&layers, before, memory / 4 * 3, Seen::Nothing)?
         };
@@ -146,7 +144,7 @@ impl ChangesRead {
             self.known = known;
             return Ok(());
         };
-        let seen = Seen::Passed(ordered.into_passed());
+        let seen = Seen::Passed(Box::new(ordered.into_passed()?));
         self.known = Known::unordered(&self.layers, self.before, self.memory / 4 * 3, seen)?;
         Ok(())
     }
@@ -157,8 +155,10 @@ impl ChangesRead {
         let mut known = None;
         let old = match self.known {
             Known::Ordered(ordered) => match ordered.finish(&mut self.spool, baseline)? {
-                Walked::Through(old) => OldRows::missed(old),
-                Walked::Partly(passed) => OldRows::all(&self.layers, Seen::Passed(passed))?,
+                Walked::Through(old) => OldRows::Missed(old),
+                Walked::Partly(passed) => {
+                    OldRows::all(&self.layers, Seen::Passed(Box::new(passed)))?
+                }
             },
             Known::Table(table) => {
                 let (seen, digest) = table.into_seen();

@@ -1,10 +1,15 @@
 //! Merging what was read with the baseline's index, and writing what differs.
 
-use std::{cmp::Ordering, sync::Arc, vec};
+use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{known::Seen, runs::Runs, spool::SpooledRows, unique::Unique};
+use super::{
+    known::Seen,
+    runs::{Runs, Sorted},
+    spool::SpooledRows,
+    unique::Unique,
+};
 use crate::{
     baseline::{
         Baseline, Digester, Entry, Item, Layer, Layers, MergedIndex, Place, Retain, RowFetcher,
@@ -39,6 +44,33 @@ impl Old {
     }
 }
 
+impl Item for Old {
+    type Order = KeyHash;
+    type Bytes = [u8; 45];
+
+    fn order(&self) -> KeyHash {
+        self.entry.key
+    }
+
+    fn to_bytes(self) -> [u8; 45] {
+        let mut bytes = [0; 45];
+        bytes[..32].copy_from_slice(&self.entry.to_bytes());
+        bytes[32..36].copy_from_slice(&self.source.to_number().to_le_bytes());
+        bytes[36..44].copy_from_slice(&self.base.unwrap_or(Place::NONE).to_bytes());
+        bytes[44] = u8::from(self.seen);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; 45]) -> Self {
+        Self {
+            entry: Entry::from_bytes(&part(bytes, 0)),
+            source: Source::from_number(u32::from_le_bytes(part(bytes, 32))),
+            base: Some(Place::from_bytes(&part(bytes, 36))).filter(|base| *base != Place::NONE),
+            seen: bytes[44] != 0,
+        }
+    }
+}
+
 /// Where the row of an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
@@ -46,9 +78,25 @@ pub(super) enum Source {
     Layer(u32),
 }
 
+impl Source {
+    fn to_number(self) -> u32 {
+        match self {
+            Self::Spool => 0,
+            Self::Layer(layer) => layer.saturating_add(1),
+        }
+    }
+
+    fn from_number(number: u32) -> Self {
+        match number.checked_sub(1) {
+            None => Self::Spool,
+            Some(layer) => Self::Layer(layer),
+        }
+    }
+}
+
 /// The baseline's rows in the order of key hashes: all, or those that were not read as they are.
 pub(super) enum OldRows {
-    Missed(vec::IntoIter<Old>),
+    Missed(Sorted<Old>),
     All {
         index: Box<MergedIndex>,
         seen: Seen,
@@ -57,10 +105,6 @@ pub(super) enum OldRows {
 }
 
 impl OldRows {
-    pub(super) fn missed(old: Vec<Old>) -> Self {
-        Self::Missed(old.into_iter())
-    }
-
     pub(super) fn all(layers: &Layers, seen: Seen) -> Result<Self> {
         Ok(Self::All {
             index: Box::new(layers.index()?),
@@ -72,11 +116,11 @@ impl OldRows {
     /// Returns the next row. Those that were read as they are, are passed over up to a key.
     fn next(&mut self, up_to: Option<KeyHash>) -> Result<Option<Old>> {
         match self {
-            Self::Missed(old) => Ok(old.next()),
+            Self::Missed(old) => old.next(),
             Self::All { index, seen, at } => {
                 while let Some((entry, layer)) = index.next()? {
                     *at += 1;
-                    let seen = seen.has(*at - 1, &entry, layer);
+                    let seen = seen.has(*at - 1, &entry, layer)?;
                     if !seen || up_to.is_some_and(|key| entry.key >= key) {
                         return Ok(Some(Old::stored(entry, layer, seen)));
                     }
@@ -113,8 +157,7 @@ impl Item for Changed {
     fn to_bytes(self) -> [u8; 52] {
         let (source, old) = match self.old {
             None => (0, Place::NONE),
-            Some((Source::Spool, place)) => (1, place),
-            Some((Source::Layer(layer), place)) => (layer.saturating_add(2), place),
+            Some((source, place)) => (source.to_number().saturating_add(1), place),
         };
         let mut bytes = [0; 52];
         bytes[..16].copy_from_slice(&self.key);
@@ -133,11 +176,8 @@ impl Item for Changed {
             row: RowHash(u64::from_le_bytes(part(bytes, 16))),
             new: Place::from_bytes(&part(bytes, 24)),
             old_row: RowHash(u64::from_le_bytes(part(bytes, 40))),
-            old: match u32::from_le_bytes(part(bytes, 48)) {
-                0 => None,
-                1 => Some((Source::Spool, old)),
-                layer => Some((Source::Layer(layer - 2), old)),
-            },
+            old: (u32::from_le_bytes(part(bytes, 48)).checked_sub(1))
+                .map(|source| (Source::from_number(source), old)),
         }
     }
 }

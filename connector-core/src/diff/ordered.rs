@@ -1,16 +1,17 @@
 //! Meeting a read in the order of keys with a base in the order of keys, row by row.
 
-use std::{cmp::Ordering, sync::Arc, vec};
+use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
     known::{Is, Passed},
     merge::{Old, Source},
+    runs::{Runs, Sorted},
     spool::Spool,
 };
 use crate::{
-    baseline::{BaseRows, Baseline, Digester, Entry, Layer, Layers, Place},
+    baseline::{BaseRows, Baseline, Digester, Entry, Layer, Layers, Place, Superseded},
     error::Result,
     row::{KeyHash, RowHash, RowRef, encode_key},
     schema::Schema,
@@ -31,14 +32,15 @@ pub(super) struct Ordered {
     columns: Arc<Schema>,
     /// Makes of a row what the base keeps of it, when that is not the row.
     digester: Option<Digester>,
-    /// Places of rows of the base that no longer count, sorted.
-    superseded: std::iter::Peekable<vec::IntoIter<Place>>,
-    /// The keys that changed since the base, in the order of their hashes, and which were read.
-    overlay: Vec<(Entry, Layer)>,
+    layers: Layers,
+    /// Places of rows of the base that no longer count.
+    superseded: Superseded,
+    /// The keys that changed since the base, in the order of their hashes, and which were read. None
+    /// if they are too many: rows that are not the base's are then kept, and met in the end.
+    overlay: Option<Vec<(Entry, Layer)>>,
     overlay_seen: Vec<bool>,
     /// Rows of the base that did not arrive at their place.
-    missed: Vec<Old>,
-    most_missed: usize,
+    missed: Runs<Old>,
     last: Last,
     key: Vec<u8>,
     base_key: Vec<u8>,
@@ -57,24 +59,24 @@ enum Last {
 /// How the walk ended.
 pub(super) enum Walked {
     /// All is known of both sides: what the baseline has beyond the read.
-    Through(Vec<Old>),
+    Through(Sorted<Old>),
     /// Some rows came out of order, so the index has to be asked again.
     Partly(Passed),
 }
 
 impl Ordered {
-    /// Starts at the first row of the base. `most_missed` bounds the memory that is taken.
-    pub(super) fn new(layers: &Layers, schema: &Schema, most_missed: usize) -> Result<Self> {
-        let overlay = layers.overlay()?;
+    /// Starts at the first row of the base. Keeps up to `memory` bytes of what changed in memory.
+    pub(super) fn new(layers: &Layers, schema: &Schema, memory: u64) -> Result<Self> {
+        let overlay = overlay(layers, memory / 2)?;
         let mut ordered = Self {
             base: layers.base().base_rows()?,
             columns: Arc::clone(layers.base().schema()),
             digester: (layers.base().keeps_digests()).then(|| Digester::new(schema)),
-            superseded: layers.superseded(&overlay)?.into_iter().peekable(),
-            overlay_seen: vec![false; overlay.len()],
+            layers: layers.clone(),
+            superseded: layers.superseded()?,
+            overlay_seen: vec![false; overlay.as_ref().map_or(0, Vec::len)],
             overlay,
-            missed: Vec::new(),
-            most_missed,
+            missed: Runs::new("missed", memory / 2),
             last: Last::Nothing,
             key: Vec::new(),
             base_key: Vec::new(),
@@ -87,16 +89,11 @@ impl Ordered {
 
     /// Tells whether another way is cheaper from here.
     pub(super) fn is_lost(&self) -> bool {
-        self.missed.len() > self.most_missed || self.strays > 64 + self.rows / STRAYS
+        self.strays > 64 + self.rows / STRAYS
     }
 
     fn pass_superseded(&mut self) -> Result<()> {
-        while self.base.current().is_some() {
-            let place = self.base.place();
-            while self.superseded.next_if(|dead| *dead < place).is_some() {}
-            if self.superseded.next_if_eq(&place).is_none() {
-                break;
-            }
+        while self.base.current().is_some() && self.superseded.has(self.base.place())? {
             self.base.advance()?;
         }
         Ok(())
@@ -104,7 +101,7 @@ impl Ordered {
 
     fn advance(&mut self) -> Result<()> {
         self.base.advance()?;
-        if self.superseded.peek().is_some() {
+        if !self.superseded.is_empty() {
             self.pass_superseded()?;
         }
         Ok(())
@@ -187,28 +184,26 @@ impl Ordered {
                 place: place.unwrap_or(base),
             };
             let source = place.map_or(Source::Layer(0), |_| Source::Spool);
-            self.missed.push(Old {
+            let old = Old {
                 entry,
                 source,
                 base: Some(base),
                 seen: false,
-            });
+            };
+            self.missed.push(old, baseline, &self.columns)?;
         }
         self.advance()
     }
 
     /// Asks for a row that has no place in the base.
     fn ask_overlay(&mut self, row: RowRef<'_>) -> Is {
-        if self.overlay.is_empty() {
+        let Some(overlay) = self.overlay.as_ref().filter(|held| !held.is_empty()) else {
             return Is::New;
-        }
+        };
         let key = KeyHash::of(&self.key);
-        let found = self
-            .overlay
-            .binary_search_by_key(&key, |(entry, _)| entry.key);
-        match found {
+        match overlay.binary_search_by_key(&key, |(entry, _)| entry.key) {
             Ok(at) => {
-                let entry = self.overlay[at].0;
+                let entry = overlay[at].0;
                 if entry.place == Place::NONE || entry.row != RowHash::of(row) {
                     return Is::New;
                 }
@@ -223,40 +218,59 @@ impl Ordered {
     pub(super) fn finish(mut self, spool: &mut Spool, baseline: &Baseline) -> Result<Walked> {
         while self.strays == 0 && !self.is_lost() {
             let Some(base) = self.base.current() else {
-                return Ok(Walked::Through(self.into_old()));
+                return Ok(Walked::Through(self.into_old(baseline)?));
             };
             self.base_key.clear();
             encode_key(RowRef::new(&self.columns, base), &mut self.base_key);
             self.miss(spool, baseline)?;
         }
-        Ok(Walked::Partly(self.into_passed()))
+        Ok(Walked::Partly(self.into_passed()?))
     }
 
     /// Tells what was read so far, for another way to go on.
-    pub(super) fn into_passed(self) -> Passed {
+    pub(super) fn into_passed(self) -> Result<Passed> {
         let until = match self.base.current() {
             Some(_) => self.base.place(),
             None => Place::NONE,
         };
-        let changed = self.overlay.iter().zip(&self.overlay_seen);
-        Passed {
-            until,
-            missed: self.missed.iter().filter_map(|old| old.base).collect(),
-            changed: changed
-                .filter(|(_, seen)| **seen)
-                .map(|((entry, _), _)| entry.key)
-                .collect(),
-        }
+        let overlay = self.overlay.unwrap_or_default().into_iter();
+        let changed = overlay.zip(self.overlay_seen).filter(|(_, seen)| *seen);
+        let changed = changed.map(|((entry, _), _)| entry.key).collect();
+        Passed::new(until, self.missed.finish()?, changed)
     }
 
-    fn into_old(self) -> Vec<Old> {
-        let mut old = self.missed;
-        let overlay = self.overlay.into_iter().zip(self.overlay_seen);
-        let unread = overlay
-            .filter(|((entry, _), seen)| !seen && entry.place != Place::NONE)
-            .map(|((entry, layer), _)| Old::stored(entry, layer, false));
-        old.extend(unread);
-        old.sort_unstable_by_key(|old| old.entry.key);
-        old
+    fn into_old(mut self, baseline: &Baseline) -> Result<Sorted<Old>> {
+        let mut push = |(entry, layer): (Entry, Layer)| {
+            let old = Old::stored(entry, layer, false);
+            match entry.place {
+                Place::NONE => Ok(()),
+                _ => self.missed.push(old, baseline, &self.columns),
+            }
+        };
+        if let Some(overlay) = self.overlay {
+            let unread = overlay.into_iter().zip(self.overlay_seen);
+            for (changed, _) in unread.filter(|(_, seen)| !seen) {
+                push(changed)?;
+            }
+        } else {
+            let mut overlay = self.layers.overlay()?;
+            while let Some(changed) = overlay.next()? {
+                push(changed)?;
+            }
+        }
+        self.missed.finish()
     }
+}
+
+/// Returns what changed since the base, if it is no more than `memory` bytes.
+fn overlay(layers: &Layers, memory: u64) -> Result<Option<Vec<(Entry, Layer)>>> {
+    let most = usize::try_from(memory).unwrap_or(usize::MAX) / size_of::<(Entry, Layer)>();
+    let (mut held, mut overlay) = (Vec::new(), layers.overlay()?);
+    while let Some(changed) = overlay.next()? {
+        if held.len() == most {
+            return Ok(None);
+        }
+        held.push(changed);
+    }
+    Ok(Some(held))
 }

@@ -1,13 +1,9 @@
 //! Items in their order, however many there are and however they arrive.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
-    baseline::{Baseline, Entry, Item, Items, Place, SegmentKind, Storage},
+    baseline::{Baseline, Entry, Item, Items, Merged, Place, Run, SegmentKind, Storage},
     error::Result,
     schema::Schema,
 };
@@ -121,83 +117,38 @@ impl<T: Item> Runs<T> {
     /// Ends taking in.
     pub(crate) fn finish(mut self) -> Result<Sorted<T>> {
         self.sort();
-        let runs = self.files.len() + 1;
-        let mut sorted = Sorted {
-            items: self.items,
-            next: 0,
-            files: self.files,
-            heads: BinaryHeap::with_capacity(runs),
-        };
-        if runs > 1 {
-            for run in 0..runs {
-                sorted.refill(run)?;
+        let mut runs: Vec<SortedRun<T>> = self.files.into_iter().map(SortedRun::File).collect();
+        let (items, next) = (self.items, 0);
+        runs.push(SortedRun::Memory { items, next });
+        Merged::new(runs).map(Sorted)
+    }
+}
+
+enum SortedRun<T> {
+    File(RunFile<T>),
+    Memory { items: Vec<T>, next: usize },
+}
+
+impl<T: Item> Run<T> for SortedRun<T> {
+    #[inline]
+    fn next(&mut self) -> Result<Option<T>> {
+        match self {
+            Self::File(file) => file.items.next(),
+            Self::Memory { items, next } => {
+                *next += 1;
+                Ok(items.get(*next - 1).copied())
             }
         }
-        Ok(sorted)
-    }
-}
-
-/// The next item of a run.
-struct Head<T> {
-    item: T,
-    run: usize,
-}
-
-impl<T: Item> PartialEq for Head<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<T: Item> Eq for Head<T> {}
-
-impl<T: Item> PartialOrd for Head<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T: Item> Ord for Head<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let runs = || self.run.cmp(&other.run);
-        self.item.order().cmp(&other.item.order()).then_with(runs)
     }
 }
 
 /// All items in order, once.
-pub(crate) struct Sorted<T: Item> {
-    items: Vec<T>,
-    next: usize,
-    files: Vec<RunFile<T>>,
-    /// The next item of each run, when there is more than the one in memory.
-    heads: BinaryHeap<Reverse<Head<T>>>,
-}
+pub(crate) struct Sorted<T>(Merged<T, SortedRun<T>>);
 
 impl<T: Item> Sorted<T> {
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<T>> {
-        if self.files.is_empty() {
-            self.next += 1;
-            return Ok(self.items.get(self.next - 1).copied());
-        }
-        let Some(Reverse(head)) = self.heads.pop() else {
-            return Ok(None);
-        };
-        self.refill(head.run)?;
-        Ok(Some(head.item))
-    }
-
-    fn refill(&mut self, run: usize) -> Result<()> {
-        let next = if let Some(file) = self.files.get_mut(run) {
-            file.items.next()?
-        } else {
-            self.next += 1;
-            self.items.get(self.next - 1).copied()
-        };
-        if let Some(item) = next {
-            self.heads.push(Reverse(Head { item, run }));
-        }
-        Ok(())
+        Ok(self.0.next()?.map(|(item, _)| item))
     }
 }
 
@@ -212,12 +163,19 @@ impl<T: Item> Iterator for Sorted<T> {
 impl Sorted<Entry> {
     /// Tells how many rows arrived before that place. Reads everything again: for errors.
     pub(super) fn count_before(&self, place: Place) -> Result<u64> {
-        let before = self.items.iter().filter(|entry| entry.place < place);
-        let mut count = before.count() as u64;
-        for file in &self.files {
-            let mut items = file.items.again();
-            while let Some(entry) = items.next()? {
-                count += u64::from(entry.place < place);
+        let mut count = 0;
+        for run in self.0.runs() {
+            match run {
+                SortedRun::Memory { items, .. } => {
+                    let before = items.iter().filter(|entry| entry.place < place);
+                    count += before.count() as u64;
+                }
+                SortedRun::File(file) => {
+                    let mut items = file.items.again();
+                    while let Some(entry) = items.next()? {
+                        count += u64::from(entry.place < place);
+                    }
+                }
             }
         }
         Ok(count)

@@ -67,7 +67,7 @@ impl Table {
     pub(super) fn new(
         rows: u64,
         mut index: MergedIndex,
-        mut was_seen: impl FnMut(&Entry, Layer) -> bool,
+        mut was_seen: impl FnMut(&Entry, Layer) -> Result<bool>,
     ) -> Result<Self> {
         let buckets = Self::buckets(rows);
         let shift = 128 - buckets.ilog2();
@@ -92,7 +92,7 @@ impl Table {
             if find(&table.marks[start..], mark).is_some() {
                 table.shared.insert((bucket, mark));
             }
-            if was_seen(&entry, layer) {
+            if was_seen(&entry, layer)? {
                 table.seen.set(table.marks.len());
                 table.known.add_hashes(entry.key, entry.row);
             }

@@ -6,6 +6,7 @@ use connector_core::{
 };
 use tiberius::{
     ColumnData,
+    numeric::Numeric,
     time::{DateTime, DateTime2, DateTimeOffset, SmallDateTime, Time},
 };
 
@@ -103,17 +104,7 @@ fn write(
         ColumnData::DateTime2(Some(v)) => return moment(datetime2(*v), ty, out),
         ColumnData::DateTimeOffset(Some(v)) => return offset(*v, ty, out),
         ColumnData::Date(Some(v)) => {
-            let days = i64::from(v.days()) - DAYS_FROM_1;
-            return match ty {
-                Type::Date => {
-                    let date = i32::try_from(days)
-                        .ok()
-                        .and_then(|d| Date::from_days(d).ok());
-                    out.value(&Value::Date(date.ok_or(Misfit("out of range"))?));
-                    Ok(())
-                }
-                _ => moment(days * TICKS_PER_DAY, ty, out),
-            };
+            return date(i64::from(v.days()) - DAYS_FROM_1, ty, out);
         }
         ColumnData::Time(Some(v)) => match ty {
             Type::Text => {
@@ -123,19 +114,7 @@ fn write(
         },
         ColumnData::F64(Some(v)) => return float(*v, ty, out),
         ColumnData::F32(Some(v)) => return float(f64::from(*v), ty, out),
-        ColumnData::Numeric(Some(v)) => {
-            let number = Decimal::new(v.value(), v.scale()).map_err(|_| Misfit("out of range"))?;
-            match ty {
-                Type::Decimal { .. } => out.value(&Value::Decimal(number)),
-                Type::Int => {
-                    let whole = number.rescale(0).ok();
-                    let whole = whole.and_then(|whole| i64::try_from(whole.units()).ok());
-                    out.int(whole.ok_or(Misfit("a number that 64 bits can't hold"))?)
-                }
-                Type::Text => out.text(&number.to_string()),
-                _ => return Err(Misfit("a decimal")),
-            };
-        }
+        ColumnData::Numeric(Some(v)) => return numeric(*v, ty, out),
         ColumnData::Guid(Some(v)) => {
             match ty {
                 Type::Uuid => out.value(&Value::Uuid(*v)),
@@ -183,6 +162,32 @@ fn write(
             out.null();
         }
     }
+    Ok(())
+}
+
+/// `days` are those since 1970.
+fn date(days: i64, ty: Type, out: &mut RowWriter<'_, Batch>) -> Written {
+    if ty != Type::Date {
+        return moment(days * TICKS_PER_DAY, ty, out);
+    }
+    let date = i32::try_from(days).ok();
+    let date = date.and_then(|days| Date::from_days(days).ok());
+    out.value(&Value::Date(date.ok_or(Misfit("out of range"))?));
+    Ok(())
+}
+
+fn numeric(v: Numeric, ty: Type, out: &mut RowWriter<'_, Batch>) -> Written {
+    let number = Decimal::new(v.value(), v.scale()).map_err(|_| Misfit("out of range"))?;
+    match ty {
+        Type::Decimal { .. } => out.value(&Value::Decimal(number)),
+        Type::Int => {
+            let whole = number.rescale(0).ok();
+            let whole = whole.and_then(|whole| i64::try_from(whole.units()).ok());
+            out.int(whole.ok_or(Misfit("a number that 64 bits can't hold"))?)
+        }
+        Type::Text => out.text(&number.to_string()),
+        _ => return Err(Misfit("a decimal")),
+    };
     Ok(())
 }
 
@@ -286,7 +291,7 @@ mod tests {
     use std::sync::Arc;
 
     use connector_core::{Column, Schema};
-    use tiberius::{Row, numeric::Numeric, time::Date as SqlDate};
+    use tiberius::{Row, time::Date as SqlDate};
 
     use super::*;
 

@@ -18,6 +18,7 @@ use futures::{StreamExt, future::select_ok};
 use rustls::pki_types::ServerName as TlsName;
 use tiberius::{AuthMethod, Client, ColumnData, ColumnType, QueryItem, QueryStream};
 use tokio::net::{TcpStream, lookup_host};
+use tracing::{Dispatch, instrument::WithSubscriber};
 
 pub(crate) use cell::Reading;
 pub(crate) use wire::{Done, OpenError};
@@ -236,7 +237,7 @@ impl Target {
         let method =
             method(&config.auth).map_err(|error| DriverError::SignIn(error.to_string()))?;
         login.authentication(method);
-        match Client::connect(login, wire).await {
+        match unheard(Client::connect(login, wire)).await {
             Ok(client) => Ok(Login::Done(Box::new(Session { client, ends }))),
             Err(tiberius::error::Error::Routing { host, port }) => {
                 Ok(Login::Redirected { host, port })
@@ -244,6 +245,12 @@ impl Target {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Keeps to itself what the driver logs: values of rows, errors that are expected here, and that
+/// nothing is encrypted, of which it knows nothing.
+fn unheard<F: Future>(driver: F) -> impl Future<Output = F::Output> {
+    driver.with_subscriber(Dispatch::none())
 }
 
 /// What was wrong with TLS, where it was TLS and not the network.
@@ -300,8 +307,8 @@ impl fmt::Debug for Session {
 impl Session {
     /// Sends statements; the reply is read from what comes back.
     pub(crate) async fn start(&mut self, sql: &str) -> Result<Rows<'_>, DriverError> {
-        let mut stream = self.client.simple_query(sql.to_owned()).await?;
-        let columns = stream.columns().await?.unwrap_or_default();
+        let mut stream = unheard(self.client.simple_query(sql.to_owned())).await?;
+        let columns = unheard(stream.columns()).await?.unwrap_or_default();
         let columns = columns
             .iter()
             .map(|column| ResultColumn {
@@ -338,7 +345,7 @@ impl Rows<'_> {
 
     /// Returns the next row, or none when the reply is over, however it ended.
     pub(crate) async fn next(&mut self) -> Result<Option<Record>, DriverError> {
-        while let Some(item) = self.stream.next().await {
+        while let Some(item) = unheard(self.stream.next()).await {
             if let QueryItem::Row(row) = item? {
                 return Ok(Some(Record(row)));
             }
@@ -390,9 +397,11 @@ impl Record {
 /// What the driver tells of a type.
 fn sql_type(ty: ColumnType) -> SqlType {
     match ty {
-        ColumnType::Null => SqlType::Int { bits: 32 },
         ColumnType::Bit | ColumnType::Bitn => SqlType::Bit,
-        ColumnType::Int1 | ColumnType::Int2 | ColumnType::Int4 => SqlType::Int { bits: 32 },
+        // `Null` is a null that nobody gave a type, which the server sends as an integer.
+        ColumnType::Null | ColumnType::Int1 | ColumnType::Int2 | ColumnType::Int4 => {
+            SqlType::Int { bits: 32 }
+        }
         ColumnType::Int8 | ColumnType::Intn => SqlType::Int { bits: 64 },
         ColumnType::Float4 | ColumnType::Float8 | ColumnType::Floatn => SqlType::Float,
         ColumnType::Money | ColumnType::Money4 => SqlType::Money,

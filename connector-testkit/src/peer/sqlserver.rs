@@ -104,6 +104,8 @@ impl SqlTable {
 /// | `CAST` to `bit`, `float`, `datetime` | that type |
 /// | `CAST` to `uniqueidentifier`, `varbinary`, `time`, `datetimeoffset` | no, number 50000 |
 /// | `CONVERT(nvarchar(36), uniqueidentifier)`, `CONVERT(varchar(33), datetime, 126)` | yes |
+/// | `CONVERT` of bytes to text | wrong: Python's `b'…'` |
+/// | several statements in a batch; `DECLARE`, `IF`, `TRY` | yes |
 /// | parameters: `sp_executesql` as a remote call | yes |
 /// | an unknown table; an unknown column | 208; 207. Both with other words than SQL Server's |
 /// | a table that was given to [`deny`](Self::deny) | 229, class 14, in SQL Server's words |
@@ -111,13 +113,13 @@ impl SqlTable {
 /// | `sys.views`, `INFORMATION_SCHEMA.VIEWS`, `sys.index_columns`, `sys.dm_exec_connections` | empty |
 /// | types in `sys.columns` | right, except: `binary(n)` is in no `sys.types`, `real` is said to be `float`, `nvarchar(max)` is `nvarchar` of 8000 bytes rather than -1 |
 /// | types in `INFORMATION_SCHEMA.COLUMNS` | `int`, `bigint`, `float`, `nvarchar`, `datetime` right; `smallint` and `tinyint` are `int`, and `bit`, `uniqueidentifier` and binary types `nvarchar` |
-/// | `sp_describe_first_result_set`; `sys.dm_exec_describe_first_result_set` | 2812; 208 |
+/// | `sp_describe_first_result_set`; `sys.dm_exec_describe_first_result_set`, `sys.partitions` | 2812; 208 |
 /// | `OBJECT_ID(N'dbo.x')` | an id, or null |
 /// | `HAS_PERMS_BY_NAME` | always 0 |
 /// | `fn_my_permissions`, `TYPE_NAME`, `COL_LENGTH`, `SYSDATETIMEOFFSET` | no; `SYSDATETIME`, `GETUTCDATE`, `DATEDIFF`: yes |
 /// | `SERVERPROPERTY` of version, edition, collation; `DB_NAME()`, `@@VERSION` | yes |
 /// | `sys.databases` | `snapshot_isolation_state` 0, `is_read_committed_snapshot_on` 0, collation `SQL_Latin1_General_CP1_CI_AS` |
-/// | `SET …`, `SET TRANSACTION ISOLATION LEVEL SNAPSHOT` | accepted without effect |
+/// | `SET …`, `SET TRANSACTION ISOLATION LEVEL SNAPSHOT`, `SET FMTONLY ON` | accepted without effect |
 /// | `BEGIN TRAN`, `COMMIT`, `@@TRANCOUNT` | counted; `COMMIT` without `BEGIN` is 3902 |
 /// | views that are a query | no: every name is a table with rows. A column's type is what the table declares |
 ///

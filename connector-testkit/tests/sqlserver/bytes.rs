@@ -8,7 +8,7 @@ use connector_testkit::{
 use serde_json::json;
 use tiberius::EncryptionLevel;
 
-use crate::{client::Target, proxy::Proxy};
+use crate::{client::Target, prelogin::option, proxy::Proxy};
 
 const QUERY: &str = "SELECT * FROM dbo.v_All";
 const EMPTY: &str = "SELECT TOP (0) id FROM dbo.v_All";
@@ -176,16 +176,6 @@ async fn prelogin_and_login_are_the_same_bytes_but_for_version_and_names() {
         "several results at once"
     );
     assert_eq!(ours[1], theirs[1], "the login");
-}
-
-/// The data of an option of a PRELOGIN: [MS-TDS] 2.2.6.5.
-fn option(message: &[u8], token: u8) -> Option<&[u8]> {
-    let mut options = message
-        .chunks_exact(5)
-        .take_while(|option| option[0] != 0xFF);
-    let found = options.find(|option| option[0] == token)?;
-    let number = |at: usize| usize::from(u16::from_be_bytes([found[at], found[at + 1]]));
-    message.get(number(1)..number(1) + number(3))
 }
 
 /// The server's name in an ERROR, behind number, state, class and text: [MS-TDS] 2.2.7.10.

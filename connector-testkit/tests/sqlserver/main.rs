@@ -6,5 +6,6 @@ mod browser;
 mod bytes;
 mod client;
 mod peer;
+mod prelogin;
 mod proxy;
 mod scripted;

@@ -147,3 +147,10 @@ async fn every_declared_type_is_kept() {
     // Without `binary`, as the documentation says.
     assert_eq!(columns.len(), types.len() - 1);
 }
+
+#[test]
+#[should_panic(expected = "no column can be of type 'decimal(9,2)' here")]
+fn a_type_that_it_does_not_have_is_refused_by_name() {
+    let peer = SqlServerPeer::start("reader", PASSWORD);
+    peer.serve([&SqlTable::new("v_Cost").column("Amount", "decimal(9,2)")]);
+}
