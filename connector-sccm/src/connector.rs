@@ -46,7 +46,7 @@ impl Sccm {
     }
 }
 
-/// What the site says of itself. Types of sites are those of "SMS_Site Server WMI Class".
+/// What the site says of itself. Types of sites are those of the class `SMS_Site` of the provider.
 const QUESTIONS: [(&str, &str); 4] = [
     (
         SITE,

@@ -62,7 +62,7 @@ fn overview(all: &[SqlDataset]) -> String {
         let from = from(dataset);
         writeln!(
             text,
-            "| `{name}` | {category} | {from} | {key} | {about}{optional} |"
+            "| `{name}` | `{category}` | {from} | {key} | {about}{optional} |"
         )
         .unwrap();
     }
@@ -72,7 +72,7 @@ fn overview(all: &[SqlDataset]) -> String {
 fn columns(all: &[SqlDataset]) -> String {
     let mut text = "## Columns\n\nBy type; all but the key's may be null.\n".to_owned();
     for dataset in all {
-        write!(text, "\n**{}**", dataset.name).unwrap();
+        write!(text, "\n**`{}`**", dataset.name).unwrap();
         let mut types: Vec<String> = Vec::new();
         for column in dataset.columns {
             let ty = column.ty().to_string();
@@ -82,7 +82,7 @@ fn columns(all: &[SqlDataset]) -> String {
         }
         for ty in types {
             let of = dataset.columns.iter().filter(|c| c.ty().to_string() == ty);
-            write!(text, " · {ty}: {}", names(of)).unwrap();
+            write!(text, " · {}: {}", ty.replace('_', " "), names(of)).unwrap();
         }
         if dataset.others != connector_sccm::connector_mssql::dataset::Others::Ignored {
             text.push_str(" · and every other column as it is found");
