@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use connector_core::{Connector, Error, ErrorKind, Result};
 use connector_fileupload::{FileUpload, FileUploadConfig};
 use connector_mssql::{SqlServer, SqlServerConfig};
+use connector_sccm::{Sccm, SccmConfig};
 
 use crate::config::{Config, ConnectorSettings, Section};
 
@@ -23,6 +24,14 @@ const KINDS: &[Kind] = &[
             let mut config: SqlServerConfig = from.settings()?;
             config.ca_file = config.ca_file.map(|file| from.folder.join(file));
             Ok(Arc::new(SqlServer::new("mssql", from.name, config, &[])?))
+        },
+    },
+    Kind {
+        name: "sccm",
+        make: |from| {
+            let mut config: SccmConfig = from.settings()?;
+            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
+            Ok(Arc::new(Sccm::new(from.name, config)?))
         },
     },
 ];

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     generate::{Script, numbered_rows, script, shuffle},
-    harness::{Subject, Values},
+    harness::{FaultKind, Subject, Values},
     model::Model,
 };
 
@@ -47,7 +47,13 @@ pub(super) async fn s1(probe: &Probe<'_>) -> Shown {
                 probe.ensure(seen.is_empty(), || {
                     format!("{} under {kind:?} sent {}", subject.name, summary(&seen))
                 })?;
-                probe.ensure(matches!(report.outcome, Outcome::Failed(_)), || {
+                // What need not be there, and never was, is no failure.
+                let never = kind == FaultKind::Vanish && !synced_before;
+                let told = match &report.outcome {
+                    Outcome::NotCollected { .. } => never,
+                    outcome => matches!(outcome, Outcome::Failed(_)),
+                };
+                probe.ensure(told, || {
                     format!(
                         "{} under {kind:?} ended with {:?}",
                         subject.name, report.outcome
