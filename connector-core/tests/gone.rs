@@ -3,11 +3,18 @@
 
 mod lab;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use async_trait::async_trait;
 use connector_core::{
-    Gone, Outcome, Retain, Row, Schema, Value,
-    memory::MemorySink,
+    Dataset, DatasetInfo, Gone, Outcome, Result, Retain, Row, Schema, SnapshotWriter, Value,
+    memory::{MemoryDataset, MemorySink},
     schema::{Declared, int, text},
 };
 use connector_testkit::FaultySink;
@@ -50,6 +57,47 @@ async fn what_the_source_dropped_stays() {
     lab.source.set(devices(7..9, 16));
     assert_eq!(lab.synced().await, "Updates: 2, SnapshotCompletes: 1");
     assert_eq!(lab.baseline().await, lab.copy(0));
+}
+
+/// What is kept counts as known: it must not look as if a row had passed for another, after which
+/// the source is read once more.
+#[tokio::test]
+async fn what_is_kept_is_no_reason_to_read_again() {
+    #[derive(Debug)]
+    struct Counted(Arc<MemoryDataset>, AtomicUsize);
+
+    #[async_trait]
+    impl Dataset for Counted {
+        fn info(&self) -> &DatasetInfo {
+            self.0.info()
+        }
+
+        async fn schema(&self, known: Option<&Arc<Schema>>) -> Result<Arc<Schema>> {
+            self.0.schema(known).await
+        }
+
+        async fn read(&self, out: &mut SnapshotWriter) -> Result<()> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read(out).await
+        }
+    }
+
+    // In the order of keys and out of it: two ways to compare.
+    for reversed in [false, true] {
+        let mut lab = keeping();
+        let source = Counted(Arc::clone(&lab.source), AtomicUsize::new(0));
+        for (cycle, from) in [0, 500, 900].into_iter().enumerate() {
+            let mut rows = devices(from..1000, 8);
+            if reversed {
+                rows.reverse();
+            }
+            lab.source.set(rows);
+            let report = lab.cycle().await.run_dataset("lab", &source).await;
+            assert!(report.is_ok(), "{report:?}");
+            assert_eq!(source.1.load(Ordering::Relaxed), cycle + 1, "{reversed}");
+        }
+        assert_eq!(lab.copy(0).len(), 1000);
+    }
 }
 
 #[tokio::test]
