@@ -398,7 +398,10 @@ pub enum Gone {
 }
 
 impl Gone {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde calls"
+    )]
     fn is_delete(&self) -> bool {
         *self == Self::Delete
     }
@@ -676,11 +679,7 @@ impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = Form::deserialize(deserializer)?;
         Self::new(form.columns.into_owned())
-            .map(|schema| {
-                schema
-                    .with_duplicates(form.duplicates)
-                    .with_gone(form.gone)
-            })
+            .map(|schema| schema.with_duplicates(form.duplicates).with_gone(form.gone))
             .map_err(de::Error::custom)
     }
 }
