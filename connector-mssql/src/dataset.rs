@@ -306,7 +306,8 @@ impl SqlColumn {
         self.volatile
     }
 
-    pub(crate) fn column(&self) -> Column {
+    /// Returns the column as a schema has it.
+    pub fn column(&self) -> Column {
         let mut column = Column::new(self.name, self.ty);
         if self.key {
             column = column.key();
