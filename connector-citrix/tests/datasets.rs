@@ -354,6 +354,10 @@ fn table() -> String {
 #[test]
 fn the_readme_tells_every_data_set() {
     let readme = include_str!("../README.md");
+    for dataset in declared() {
+        let grant = format!("GRANT SELECT ON MonitorData.[{}] TO", dataset.name);
+        assert!(readme.contains(&grant), "{grant}");
+    }
     let table = table();
     assert!(
         readme.contains(&table),

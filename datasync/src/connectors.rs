@@ -2,9 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
+use connector_citrix::{Citrix, CitrixConfig};
 use connector_core::{Connector, Error, ErrorKind, Result};
 use connector_fileupload::{FileUpload, FileUploadConfig};
 use connector_mssql::{SqlServer, SqlServerConfig};
+use connector_wsus::{Wsus, WsusConfig};
 
 use crate::config::{Config, ConnectorSettings, Section};
 
@@ -23,6 +25,22 @@ const KINDS: &[Kind] = &[
             let mut config: SqlServerConfig = from.settings()?;
             config.ca_file = config.ca_file.map(|file| from.folder.join(file));
             Ok(Arc::new(SqlServer::new("mssql", from.name, config, &[])?))
+        },
+    },
+    Kind {
+        name: "wsus",
+        make: |from| {
+            let mut config: WsusConfig = from.settings()?;
+            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
+            Ok(Arc::new(Wsus::new(from.name, config)?))
+        },
+    },
+    Kind {
+        name: "citrix",
+        make: |from| {
+            let mut config: CitrixConfig = from.settings()?;
+            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
+            Ok(Arc::new(Citrix::new(from.name, config)?))
         },
     },
 ];
