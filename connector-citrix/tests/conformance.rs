@@ -1,5 +1,5 @@
 //! The conformance kit over a server that speaks SQL Server's protocol and that we did not write,
-//! with a table for every data set, made from its declaration.
+//! with tables made from the declarations.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -13,6 +13,10 @@ use connector_core::{Column, Connector, Schema, Secret, Value};
 use connector_testkit::{Fault, Harness, Subject, Unsupported, Values, peer::SqlSubjects};
 
 const USER: &str = "reader";
+
+/// Read in ranges of ids; with a key that is no number; with text.
+/// `tests/datasets.rs` reads all nine.
+const SUBJECTS: [&str; 3] = ["ApplicationInstance", "DesktopGroup", "User"];
 
 /// Without the rows that were groomed away: the kit wants to see deletions. `tests/datasets.rs` keeps
 /// them.
@@ -45,6 +49,11 @@ impl Harness for CitrixHarness {
             password: secret.clone(),
         };
         config.ca_file = Some(source.ca_file().to_owned());
+        let others = datasets(&SETTINGS).into_iter().map(|dataset| dataset.name);
+        config.skip = others
+            .filter(|name| !SUBJECTS.contains(name))
+            .map(str::to_owned)
+            .collect();
         config.product = SETTINGS;
         let connector = Arc::new(Citrix::new("vdx", config).unwrap());
         Self { source, connector }
@@ -55,7 +64,9 @@ impl Harness for CitrixHarness {
     }
 
     fn subjects(&self) -> Vec<Subject> {
-        self.source.subjects()
+        let mut subjects = self.source.subjects();
+        subjects.retain(|subject| SUBJECTS.contains(&subject.name.as_str()));
+        subjects
     }
 
     async fn load(&self, subject: &Subject, rows: &[Values]) {

@@ -1,5 +1,5 @@
 //! The conformance kit over a server that speaks SQL Server's protocol and that we did not write,
-//! with a table for every data set, made from its declaration.
+//! with tables made from the declarations.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -11,6 +11,14 @@ use connector_testkit::{Fault, Harness, Subject, Unsupported, Values, peer::SqlS
 use connector_wsus::{Wsus, WsusConfig, WsusSettings, connector_mssql::Authentication, datasets};
 
 const USER: &str = "reader";
+
+/// A key of two types; a view of which further columns are read; one that is read in ranges of
+/// computers. `tests/datasets.rs` reads all twelve.
+const SUBJECTS: [&str; 3] = [
+    "vComputerGroupMembership",
+    "vUpdateApproval",
+    "vUpdateInstallationInfoBasic",
+];
 
 /// With what the filter of installation states leaves out, so that the kit may load any state.
 const SETTINGS: WsusSettings = WsusSettings {
@@ -42,6 +50,11 @@ impl Harness for WsusHarness {
             password: secret.clone(),
         };
         config.ca_file = Some(source.ca_file().to_owned());
+        let others = datasets(&SETTINGS).into_iter().map(|dataset| dataset.name);
+        config.skip = others
+            .filter(|name| !SUBJECTS.contains(name))
+            .map(str::to_owned)
+            .collect();
         config.product = SETTINGS;
         let connector = Arc::new(Wsus::new("wsus", config).unwrap());
         Self { source, connector }
@@ -52,7 +65,9 @@ impl Harness for WsusHarness {
     }
 
     fn subjects(&self) -> Vec<Subject> {
-        self.source.subjects()
+        let mut subjects = self.source.subjects();
+        subjects.retain(|subject| SUBJECTS.contains(&subject.name.as_str()));
+        subjects
     }
 
     async fn load(&self, subject: &Subject, rows: &[Values]) {

@@ -28,11 +28,12 @@ pub(super) fn faults() -> [Fault; 5] {
 /// What a caller does next about each fault.
 fn fits(fault: FaultKind, kind: ErrorKind) -> bool {
     use ErrorKind::{
-        Auth, Cancelled, Config, Data, Held, Incomplete, NotFound, Permission, Sink, Source,
-        Storage, Unavailable, Unexpected,
+        Auth, Cancelled, Config, Data, Held, Incomplete, NotCollected, NotFound, Permission, Sink,
+        Source, Storage, Unavailable, Unexpected,
     };
     match fault {
-        FaultKind::Vanish => matches!(kind, NotFound | Source),
+        // What need not be there is not collected.
+        FaultKind::Vanish => matches!(kind, NotFound | NotCollected | Source),
         FaultKind::Deny => matches!(kind, Auth | Permission),
         FaultKind::Malformed => matches!(kind, Data | Source),
         FaultKind::Cut => matches!(kind, Incomplete | Unavailable | Data | Source),
