@@ -30,7 +30,8 @@ struct CitrixHarness {
 }
 
 fn subjects() -> Vec<Subject> {
-    let declared = datasets(&SETTINGS);
+    let mut declared = datasets(&SETTINGS);
+    declared.retain(|dataset| SUBJECTS.contains(&dataset.name));
     let subjects = declared.iter().map(|dataset| {
         let columns = dataset.columns.iter().map(|column| column.column());
         let schema = Schema::new(columns).unwrap();
@@ -64,9 +65,7 @@ impl Harness for CitrixHarness {
     }
 
     fn subjects(&self) -> Vec<Subject> {
-        let mut subjects = self.source.subjects();
-        subjects.retain(|subject| SUBJECTS.contains(&subject.name.as_str()));
-        subjects
+        self.source.subjects()
     }
 
     async fn load(&self, subject: &Subject, rows: &[Values]) {
