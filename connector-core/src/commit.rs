@@ -97,6 +97,13 @@ pub(crate) fn changes(
             baseline.id.dataset()
         );
     }
+    if diff.kept > 0 {
+        info!(
+            "data set {}: {} records that the source no longer has are kept",
+            baseline.id.dataset(),
+            diff.kept
+        );
+    }
     if diff.is_empty() {
         return baseline.commit(manifest).map(|()| None);
     }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Counts, DatasetId, Digest},
     fold,
-    schema::Schema,
+    schema::{Gone, Schema},
     sink::NamedSink,
     snapshot::{Batches, Progress, SnapshotWriter, panicked},
     time::Timestamp,
@@ -380,6 +380,12 @@ impl<'a> Pass<'a> {
         };
         if let Some(why) = why {
             info!("data set {} is loaded in full: {why}", self.id.dataset());
+            if schema.gone() == Gone::Keep {
+                warn!(
+                    "data set {}: records that the source no longer has are not part of a full load",
+                    self.id.dataset()
+                );
+            }
         }
         // Who asks for a clean sync has seen what is there.
         let guard = Some(options.guard).filter(|_| load != Load::Clean);

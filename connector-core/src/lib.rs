@@ -44,7 +44,7 @@ pub use event::{Change, ChangeEvent, Counts, CycleId, DatasetId, Digest};
 pub use json::JsonRows;
 pub use retry::Retry;
 pub use row::{Batch, Key, KeyHash, Row, RowHash, RowRef, RowTarget, RowWriter};
-pub use schema::{Column, Duplicates, Schema, Type};
+pub use schema::{Column, Duplicates, Gone, Schema, Type};
 pub use secret::Secret;
 pub use sink::{NamedSink, Sink};
 pub use snapshot::{BlockingWriter, Progress, SnapshotWriter};

@@ -383,6 +383,30 @@ pub enum Duplicates {
     KeepGreatest,
 }
 
+/// What happens with a row of the baseline that a complete read no longer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gone {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It stays as it was last read: for a source that drops its oldest rows and deletes no others,
+    /// such as a monitoring database. Only a full load, which starts from what the source holds,
+    /// ends that: a clean sync, another key or type, or a sink that needs rows of which
+    /// [digests](crate::Retain::Digests) are kept.
+    Keep,
+}
+
+impl Gone {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde calls"
+    )]
+    fn is_delete(&self) -> bool {
+        *self == Self::Delete
+    }
+}
+
 /// The column of a row's hash. No source has a column of that name.
 pub(crate) const DIGEST: &str = "\0digest";
 
@@ -393,7 +417,8 @@ pub(crate) struct Slot {
     pub(crate) index: usize,
 }
 
-/// The columns of a data set, its key among them, and the policy for duplicate keys.
+/// The columns of a data set, its key among them, and the policies for duplicate keys and for rows
+/// that are gone.
 #[derive(Clone)]
 pub struct Schema {
     columns: Vec<Column>,
@@ -405,6 +430,7 @@ pub struct Schema {
     /// Of digests that a sink is sent: the columns of their records.
     records: Option<Arc<Self>>,
     duplicates: Duplicates,
+    gone: Gone,
 }
 
 impl Schema {
@@ -472,6 +498,7 @@ impl Schema {
             digests,
             records: None,
             duplicates: Duplicates::default(),
+            gone: Gone::default(),
         }
     }
 
@@ -479,6 +506,13 @@ impl Schema {
     #[must_use]
     pub fn with_duplicates(mut self, duplicates: Duplicates) -> Self {
         self.duplicates = duplicates;
+        self
+    }
+
+    /// Sets the policy for rows that a complete read no longer holds.
+    #[must_use]
+    pub fn with_gone(mut self, gone: Gone) -> Self {
+        self.gone = gone;
         self
     }
 
@@ -505,6 +539,11 @@ impl Schema {
     /// Returns the policy for differing rows under one key.
     pub fn duplicates(&self) -> Duplicates {
         self.duplicates
+    }
+
+    /// Returns the policy for rows that a complete read no longer holds.
+    pub fn gone(&self) -> Gone {
+        self.gone
     }
 
     pub(crate) fn key_positions(&self) -> &[usize] {
@@ -576,10 +615,12 @@ impl Schema {
     }
 }
 
-/// Equal when rows of both have the same bytes and duplicates are treated alike.
+/// Equal when rows of both have the same bytes and the policies are the same.
 impl PartialEq for Schema {
     fn eq(&self, other: &Self) -> bool {
-        self.columns == other.columns && self.duplicates == other.duplicates
+        self.columns == other.columns
+            && self.duplicates == other.duplicates
+            && self.gone == other.gone
     }
 }
 
@@ -619,6 +660,8 @@ struct Form<'a> {
     columns: Cow<'a, [Column]>,
     #[serde(default)]
     duplicates: Duplicates,
+    #[serde(default, skip_serializing_if = "Gone::is_delete")]
+    gone: Gone,
 }
 
 impl Serialize for Schema {
@@ -626,6 +669,7 @@ impl Serialize for Schema {
         Form {
             columns: Cow::Borrowed(&self.columns),
             duplicates: self.duplicates,
+            gone: self.gone,
         }
         .serialize(serializer)
     }
@@ -635,7 +679,7 @@ impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = Form::deserialize(deserializer)?;
         Self::new(form.columns.into_owned())
-            .map(|schema| schema.with_duplicates(form.duplicates))
+            .map(|schema| schema.with_duplicates(form.duplicates).with_gone(form.gone))
             .map_err(de::Error::custom)
     }
 }
@@ -707,7 +751,8 @@ mod tests {
             decimal("b", 2).null(),
             time("c").volatile(),
         ])
-        .with_duplicates(Duplicates::KeepGreatest);
+        .with_duplicates(Duplicates::KeepGreatest)
+        .with_gone(Gone::Keep);
         let json = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
         assert!(serde_json::from_str::<Schema>(r#"{"columns":[]}"#).is_err());

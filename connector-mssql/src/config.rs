@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf, time::Duration};
 
-use connector_core::{Duplicates, Error, ErrorKind, Result, Secret, Type};
+use connector_core::{Duplicates, Error, ErrorKind, Gone, Result, Secret, Type};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
@@ -468,6 +468,9 @@ pub struct Override {
     pub types: BTreeMap<String, Type>,
     /// Columns that move when nothing else did, besides those that are declared so.
     pub volatile: Vec<String>,
+    /// What declared columns are read by instead, by name: a column that is called otherwise, or any
+    /// expression. The object has the declared alias.
+    pub expressions: BTreeMap<String, String>,
     /// A condition that rows fulfil besides the declared one. The object has the declared alias.
     pub filter: Option<String>,
     /// How long the server may take until the first row.
@@ -475,6 +478,9 @@ pub struct Override {
     pub first_row: Option<Duration>,
     /// What happens with differing rows under one key.
     pub duplicates: Option<Duplicates>,
+    /// What happens with a row that the object no longer has: `delete`, or `keep` for one that drops
+    /// its oldest rows and deletes no others.
+    pub gone: Option<Gone>,
 }
 
 /// Declares one further data set: a table, a view, or a query.
@@ -532,6 +538,11 @@ pub struct DatasetConfig {
     /// What happens with differing rows under one key. Default: [`Duplicates::Fail`].
     #[serde(default)]
     pub duplicates: Duplicates,
+
+    /// What happens with a row that the object no longer has: `delete`, or `keep` for one that drops
+    /// its oldest rows and deletes no others. Default: [`Gone::Delete`].
+    #[serde(default)]
+    pub gone: Gone,
 }
 
 fn general() -> String {
@@ -559,6 +570,7 @@ impl DatasetConfig {
             optional: false,
             first_row: None,
             duplicates: Duplicates::default(),
+            gone: Gone::default(),
         }
     }
 }
@@ -601,6 +613,8 @@ mod tests {
             columns = ["Title"]
             volatile = ["Title"]
             first_row = "30m"
+            expressions = { ArticleID = "u.Article" }
+            gone = "keep"
 
             [[dataset]]
             name = "assets"
@@ -608,6 +622,7 @@ mod tests {
             key = ["AssetId"]
             types = { Seen = "timestamp" }
             range = "AssetId"
+            gone = "keep"
 
             [[dataset]]
             name = "costs"
@@ -627,6 +642,8 @@ mod tests {
             config.overrides["Patchs"].first_row,
             Some(Duration::from_mins(30))
         );
+        assert_eq!(config.overrides["Patchs"].gone, Some(Gone::Keep));
+        assert_eq!(config.datasets[0].gone, Gone::Keep);
         assert_eq!(config.datasets.len(), 2);
         assert!(matches!(config.auth, Authentication::Sql { .. }));
     }

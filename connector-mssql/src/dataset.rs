@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use connector_core::{Column, DatasetInfo, Duplicates, Type, schema};
+use connector_core::{Column, DatasetInfo, Duplicates, Gone, Type, schema};
 
 /// One data set: rows of a view, a table or a join, declared as a constant.
 ///
@@ -102,6 +102,9 @@ pub struct SqlDataset {
 
     /// What happens with differing rows under one key. Default: [`Duplicates::Fail`].
     pub duplicates: Duplicates,
+
+    /// What happens with a row that the object no longer has. Default: [`Gone::Delete`].
+    pub gone: Gone,
 }
 
 impl SqlDataset {
@@ -121,6 +124,7 @@ impl SqlDataset {
         range: None,
         first_row: None,
         duplicates: Duplicates::Fail,
+        gone: Gone::Delete,
     };
 
     /// Checks the declaration.
@@ -303,7 +307,8 @@ impl SqlColumn {
         self.volatile
     }
 
-    pub(crate) fn column(&self) -> Column {
+    /// Returns the column as a schema has it.
+    pub fn column(&self) -> Column {
         let mut column = Column::new(self.name, self.ty);
         if self.key {
             column = column.key();

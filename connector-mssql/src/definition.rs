@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use connector_core::{Column, DatasetInfo, Duplicates, Error, ErrorKind, Result, Type};
+use connector_core::{Column, DatasetInfo, Duplicates, Error, ErrorKind, Gone, Result, Type};
 
 use crate::{
     config::{DatasetConfig, Override},
@@ -33,6 +33,7 @@ pub(crate) struct Definition {
     pub(crate) range: Option<Ranged>,
     pub(crate) first_row: Option<Duration>,
     pub(crate) duplicates: Duplicates,
+    pub(crate) gone: Gone,
     /// Instead of parts and joins: a statement that a person wrote.
     pub(crate) query: Option<String>,
 }
@@ -99,14 +100,22 @@ impl Defined {
     fn new(declared: &SqlColumn, own: &Override) -> Self {
         let mut names = own.volatile.iter();
         let volatile = names.any(|name| name.eq_ignore_ascii_case(declared.name));
+        let mut expressions = own.expressions.iter();
+        let expression = expressions.find(|(name, _)| name.eq_ignore_ascii_case(declared.name));
         Self {
             column: if volatile && !declared.key {
                 declared.column().volatile()
             } else {
                 declared.column()
             },
-            expression: declared.expression.to_owned(),
-            instead: declared.instead.map(str::to_owned),
+            expression: expression
+                .map_or(declared.expression, |(_, own)| own)
+                .to_owned(),
+            // What a person says is not second-guessed.
+            instead: declared
+                .instead
+                .filter(|_| expression.is_none())
+                .map(str::to_owned),
             optional: declared.optional,
         }
     }
@@ -215,6 +224,15 @@ impl Definition {
                 left: join.left,
             });
         }
+        let unknown = own.expressions.keys().find(|name| {
+            let mut declared = dataset.columns.iter();
+            !declared.any(|column| column.name.eq_ignore_ascii_case(name))
+        });
+        if let Some(name) = unknown {
+            return Err(wrong(format!(
+                "`expressions` names the column {name}, which is none of the declared ones"
+            )));
+        }
         let columns = dataset.columns.iter();
         let columns = columns.map(|column| Defined::new(column, &own)).collect();
         let further = match dataset.others {
@@ -245,6 +263,7 @@ impl Definition {
             range,
             first_row: own.first_row.or(dataset.first_row),
             duplicates: own.duplicates.unwrap_or(dataset.duplicates),
+            gone: own.gone.unwrap_or(dataset.gone),
             query: None,
         })
     }
@@ -326,6 +345,7 @@ impl Definition {
             }),
             first_row: config.first_row,
             duplicates: config.duplicates,
+            gone: config.gone,
             query,
         })
     }
@@ -336,5 +356,48 @@ impl Definition {
         types
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, ty)| *ty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_core::Gone;
+
+    use super::*;
+    use crate::dataset::{int, text};
+
+    const OFFERED: SqlDataset = SqlDataset {
+        name: "Offered",
+        from: "Offered o",
+        columns: &[text("Id", "o.Id").key(), int("N", "o.N").or("0").optional()],
+        ..SqlDataset::NEW
+    }
+    .checked();
+
+    fn overridden(toml: &str) -> Result<Definition> {
+        let own = toml::from_str(toml).unwrap();
+        Definition::declared(&OFFERED, Some(&own))
+    }
+
+    #[test]
+    fn columns_are_read_as_a_person_says() {
+        let definition = overridden("expressions = { n = 'o.Number' }\ngone = 'keep'").unwrap();
+        let column = &definition.columns[1];
+        assert_eq!(column.expression, "o.Number");
+        assert_eq!(
+            column.instead, None,
+            "the declared one is not taken instead"
+        );
+        assert_eq!(definition.columns[0].expression, "o.Id");
+        assert_eq!(definition.gone, Gone::Keep);
+    }
+
+    #[test]
+    fn an_expression_for_no_column_is_a_mistake() {
+        let error = overridden("expressions = { M = 'o.M' }").unwrap_err();
+        assert!(
+            error.to_string().contains("the column M, which is none"),
+            "{error}"
+        );
     }
 }

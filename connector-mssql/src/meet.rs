@@ -588,7 +588,9 @@ fn schema(definition: &Definition, columns: Vec<Column>) -> Result<Schema, Unmet
         place.unwrap_or(definition.key.len())
     });
     match Schema::new(columns) {
-        Ok(schema) => Ok(schema.with_duplicates(definition.duplicates)),
+        Ok(schema) => Ok(schema
+            .with_duplicates(definition.duplicates)
+            .with_gone(definition.gone)),
         // Names that differ in case alone, say: two columns, one name.
         Err(error) => Err(Unmet::Columns(vec![error.to_string()])),
     }

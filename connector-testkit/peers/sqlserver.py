@@ -100,10 +100,11 @@ class Tables(Catalog):
 
     def get(self, name, schema=None, parameters=None):
         denied = self.denied.get(name.lower())
-        if denied is not None and (schema or "dbo").lower() == "dbo":
+        own = schema or "dbo"
+        if denied is not None and own.lower() not in ("sys", "information_schema"):
             raise QueryError(
                 f"The SELECT permission was denied on the object '{denied}', "
-                f"database '{CATALOG}', schema 'dbo'.",
+                f"database '{CATALOG}', schema '{own}'.",
                 number=SELECT_DENIED,
                 severity=14,
                 state=5,

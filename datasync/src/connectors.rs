@@ -2,10 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use connector_citrix::Citrix;
 use connector_core::{Connector, Error, ErrorKind, Result};
 use connector_fileupload::{FileUpload, FileUploadConfig};
-use connector_mssql::{SqlServer, SqlServerConfig};
-use connector_sccm::{Sccm, SccmConfig};
+use connector_mssql::{Settings, SqlServer, SqlServerConfig};
+use connector_sccm::Sccm;
+use connector_wsus::Wsus;
 
 use crate::config::{Config, ConnectorSettings, Section};
 
@@ -21,18 +23,20 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "mssql",
         make: |from| {
-            let mut config: SqlServerConfig = from.settings()?;
-            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
-            Ok(Arc::new(SqlServer::new("mssql", from.name, config, &[])?))
+            from.sql(|config: SqlServerConfig| SqlServer::new("mssql", from.name, config, &[]))
         },
     },
     Kind {
         name: "sccm",
-        make: |from| {
-            let mut config: SccmConfig = from.settings()?;
-            config.ca_file = config.ca_file.map(|file| from.folder.join(file));
-            Ok(Arc::new(Sccm::new(from.name, config)?))
-        },
+        make: |from| from.sql(|config| Sccm::new(from.name, config)),
+    },
+    Kind {
+        name: "wsus",
+        make: |from| from.sql(|config| Wsus::new(from.name, config)),
+    },
+    Kind {
+        name: "citrix",
+        make: |from| from.sql(|config| Citrix::new(from.name, config)),
     },
 ];
 
@@ -54,6 +58,16 @@ struct Setup<'a> {
 impl Setup<'_> {
     fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         self.own.clone().read()
+    }
+
+    /// Makes a connector of a product that keeps its data in SQL Server.
+    fn sql<S: Settings, C: Connector + 'static>(
+        &self,
+        make: impl FnOnce(SqlServerConfig<S>) -> Result<C>,
+    ) -> Result<Arc<dyn Connector>> {
+        let mut config: SqlServerConfig<S> = self.settings()?;
+        config.ca_file = config.ca_file.map(|file| self.folder.join(file));
+        Ok(Arc::new(make(config)?))
     }
 }
 

@@ -108,7 +108,10 @@ fn edit(site: &mut Site) -> Vec<(&'static str, &'static str)> {
         ("v_R_System", "Updates: 1, SnapshotCompletes: 1"),
         ("v_GS_SERVICE", "Deletes: 1, SnapshotCompletes: 1"),
         ("v_Add_Remove_Programs", "Inserts: 1, SnapshotCompletes: 1"),
-        ("CollectionMembers", "Inserts: 1, Deletes: 1, SnapshotCompletes: 1"),
+        (
+            "CollectionMembers",
+            "Inserts: 1, Deletes: 1, SnapshotCompletes: 1",
+        ),
         ("SMSPackages", "Deletes: 1, SnapshotCompletes: 1"),
         ("Patchs", "Updates: 1, SnapshotCompletes: 1"),
     ]

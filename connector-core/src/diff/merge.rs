@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     event::{Counts, Digest},
     row::{KeyHash, RowHash, RowRef},
-    schema::Schema,
+    schema::{Gone, Schema},
 };
 
 /// A row of the baseline.
@@ -192,6 +192,8 @@ pub(crate) struct Difference {
     pub(crate) rows: u64,
     pub(crate) digest: Digest,
     pub(crate) duplicates: DuplicateCounts,
+    /// Rows that were not read and stay.
+    pub(crate) kept: u64,
     spooled: SpooledRows,
     layers: Layers,
     memory: u64,
@@ -223,6 +225,7 @@ impl Difference {
             rows: manifest.rows,
             digest: manifest.digest,
             duplicates: DuplicateCounts::default(),
+            kept: 0,
             spooled,
             layers,
             memory,
@@ -281,9 +284,13 @@ impl Difference {
                     met.add_hashes(after.key, after.row);
                     self.changed(Some(after), None, baseline)?;
                 }
-                (_, Some(before)) if !before.seen => {
-                    self.changed(None, Some(before), baseline)?;
-                }
+                (_, Some(before)) if !before.seen => match self.schema.gone() {
+                    Gone::Delete => self.changed(None, Some(before), baseline)?,
+                    Gone::Keep => {
+                        met.add_hashes(before.entry.key, before.entry.row);
+                        self.kept += 1;
+                    }
+                },
                 _ => {}
             }
             if order != Ordering::Greater {

@@ -3,6 +3,8 @@
 mod process;
 mod python;
 mod sqlserver;
+mod tables;
 
 pub use python::PythonPackages;
 pub use sqlserver::{SqlServerPeer, SqlTable};
+pub use tables::SqlSubjects;
