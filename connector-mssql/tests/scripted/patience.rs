@@ -106,7 +106,7 @@ async fn slow_rows_within_the_limits_arrive() {
         gate.reached(1).await;
         tokio::time::sleep(Duration::from_secs(50)).await;
         gate.open();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let outcome = hurried(async {
         tokio::select! {

@@ -90,7 +90,7 @@ async fn two_connections_read_every_row_once() {
     let both = async {
         gate.reached(2).await;
         (0..4).for_each(|_| gate.open());
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let rows = tokio::select! {
         rows = lab.read() => rows,
