@@ -241,7 +241,6 @@ async fn the_check_tells_the_site_and_what_can_be_read() {
     for dataset in &report.datasets {
         let told = dataset.availability.to_string();
         let as_it_is = match (dataset.name.as_str(), &dataset.availability) {
-            ("v_GS_INSTALLED_SOFTWARE", Availability::NotCollected { .. }) => true,
             ("v_R_User", Availability::MissingPermission { reason }) => {
                 reason.contains("v_R_User") && reason.contains("GRANT SELECT")
             }
@@ -252,7 +251,8 @@ async fn the_check_tells_the_site_and_what_can_be_read() {
             ("v_GS_PROCESSOR", Availability::Failed(error)) => {
                 error.kind() == ErrorKind::Data && error.to_string().contains("NumberOfCores0")
             }
-            (_, Availability::Available) => true,
+            ("v_GS_INSTALLED_SOFTWARE", Availability::NotCollected { .. })
+            | (_, Availability::Available) => true,
             _ => false,
         };
         assert!(as_it_is, "{}: {told}", dataset.name);

@@ -133,7 +133,8 @@ pub(crate) fn told(value: &Value<'_>) -> Json {
         Value::Null => Json::Null,
         Value::Int(number) => json!(number),
         Value::Bytes(bytes) => {
-            json!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+            let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!(hex.concat())
         }
         Value::Timestamp(time) => json!(time.to_string().trim_end_matches('Z')),
         other => json!(other.to_string()),
