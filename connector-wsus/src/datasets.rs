@@ -158,9 +158,9 @@ const UPDATE_ADDITIONAL_INFO_URL: SqlDataset = SqlDataset {
     from: "PUBLIC_VIEWS.vUpdateAdditionalInfoUrl l",
     columns: &[
         uuid("UpdateId", "l.UpdateId").key(),
-        text("Url", "l.Url").key(),
+        // Whether an update without one has a row is not known.
+        text("Url", "ISNULL(l.Url, N'')").key(),
     ],
-    filter: "l.Url IS NOT NULL",
     optional: true,
     first_row: Some(SLOW),
     ..SqlDataset::NEW

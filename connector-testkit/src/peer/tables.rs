@@ -16,10 +16,12 @@ use crate::{
     harness::{Fault, FaultKind, Subject, Unsupported, Values},
 };
 
-/// What `varbinary(n)` has at most.
+/// What `varbinary(n)` and `nvarchar(n)` have at most. An empty `nvarchar(max)` of the peer lacks its
+/// end.
 const MOST_BYTES: usize = 8000;
+const MOST_UNITS: usize = 4000;
 /// 1 January 1753, where `datetime` begins, in ticks of 100 ns since 1970.
-const FIRST_DATETIME: i64 = -79_258 * 86_400 * SECOND;
+const FIRST_DATETIME: i64 = -79_257 * 86_400 * SECOND;
 const SECOND: i64 = 10_000_000;
 
 /// A [`SqlServerPeer`] with a table for each [`Subject`], called as the subject is and with columns
@@ -105,6 +107,7 @@ impl SqlSubjects {
         match value {
             Value::Float(v) => v.is_finite(),
             Value::Bytes(v) => v.len() <= MOST_BYTES,
+            Value::Text(v) | Value::Json(v) => v.encode_utf16().count() <= MOST_UNITS,
             Value::Timestamp(v) => datetime(v.ticks()),
             Value::LocalTimestamp(v) => datetime(v.ticks()),
             _ => true,
@@ -186,7 +189,7 @@ fn sql_type(ty: Type) -> &'static str {
         Type::Bool => "bit",
         Type::Int => "bigint",
         Type::Float => "float",
-        Type::Text | Type::Json => "nvarchar(max)",
+        Type::Text | Type::Json => "nvarchar(4000)",
         Type::Bytes => "varbinary(8000)",
         Type::Timestamp | Type::LocalTimestamp => "datetime",
         Type::Uuid => "uniqueidentifier",
