@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use connector_citrix::{
     Citrix, CitrixConfig, CitrixSettings,
-    connector_mssql::{Authentication, Override, SqlDataset},
+    connector_mssql::{Authentication, Override, SqlDataset, dataset::SqlColumn},
     datasets,
 };
 use connector_core::{
@@ -25,7 +25,7 @@ const PASSWORD: &str = "Correct-Horse-1";
 const DATABASE: &str = "CitrixLabMonitoring";
 
 fn schema(dataset: &SqlDataset) -> Schema {
-    let columns = dataset.columns.iter().map(|column| column.column());
+    let columns = dataset.columns.iter().map(SqlColumn::column);
     let schema = Schema::new(columns).unwrap();
     schema
         .with_duplicates(dataset.duplicates)
@@ -331,9 +331,12 @@ fn table() -> String {
             let columns = dataset.columns.iter();
             let names: Vec<_> = columns
                 .filter(|column| column.is_key() == key)
-                .map(|column| match column.is_volatile() {
-                    true => format!("*`{}`*", column.name()),
-                    false => format!("`{}`", column.name()),
+                .map(|column| {
+                    if column.is_volatile() {
+                        format!("*`{}`*", column.name())
+                    } else {
+                        format!("`{}`", column.name())
+                    }
                 })
                 .collect();
             names.join(", ")

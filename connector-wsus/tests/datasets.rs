@@ -15,7 +15,7 @@ use connector_testkit::{
 };
 use connector_wsus::{
     Wsus, WsusConfig, WsusSettings,
-    connector_mssql::{Authentication, Override, SqlDataset},
+    connector_mssql::{Authentication, Override, SqlDataset, dataset::SqlColumn},
     datasets,
 };
 
@@ -24,7 +24,7 @@ const PASSWORD: &str = "Correct-Horse-1";
 const DATABASE: &str = "SUSDB";
 
 fn schema(dataset: &SqlDataset) -> Schema {
-    let columns = dataset.columns.iter().map(|column| column.column());
+    let columns = dataset.columns.iter().map(SqlColumn::column);
     let schema = Schema::new(columns).unwrap();
     schema
         .with_duplicates(dataset.duplicates)
@@ -385,9 +385,12 @@ fn table() -> String {
             let columns = dataset.columns.iter();
             let names: Vec<_> = columns
                 .filter(|column| column.is_key() == key)
-                .map(|column| match column.is_volatile() {
-                    true => format!("*`{}`*", column.name()),
-                    false => format!("`{}`", column.name()),
+                .map(|column| {
+                    if column.is_volatile() {
+                        format!("*`{}`*", column.name())
+                    } else {
+                        format!("`{}`", column.name())
+                    }
                 })
                 .collect();
             names.join(", ")
