@@ -33,7 +33,10 @@ fn subjects() -> Vec<Subject> {
     let mut declared = datasets(&SETTINGS);
     declared.retain(|dataset| SUBJECTS.contains(&dataset.name));
     let subjects = declared.iter().map(|dataset| {
-        let columns = dataset.columns.iter().map(|column| column.column());
+        let columns = dataset
+            .columns
+            .iter()
+            .map(connector_mssql::dataset::SqlColumn::column);
         let schema = Schema::new(columns).unwrap();
         Subject::new(dataset.name, schema.with_duplicates(dataset.duplicates))
     });

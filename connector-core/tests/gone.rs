@@ -39,6 +39,13 @@ fn cores(rows: &[Row]) -> BTreeMap<String, i64> {
     rows.iter().map(cell).collect()
 }
 
+/// With another type of a column.
+const RETYPED: Declared = Declared::new(&[
+    text("name").key(),
+    text("cores").null(),
+    int("free").null().volatile(),
+]);
+
 #[tokio::test]
 async fn what_the_source_dropped_stays() {
     let mut lab = keeping();
@@ -159,11 +166,6 @@ async fn a_full_load_is_what_the_source_holds() {
     lab.synced().await;
 
     // Another type of column is a full load that nobody asked for, and is held for a person.
-    const RETYPED: Declared = Declared::new(&[
-        text("name").key(),
-        text("cores").null(),
-        int("free").null().volatile(),
-    ]);
     lab.source
         .set_schema(Arc::new(Schema::from(RETYPED).with_gone(Gone::Keep)));
     let row = |n: u32| {
