@@ -11,6 +11,7 @@ mod error;
 mod link;
 mod meet;
 mod name;
+mod objects;
 mod read;
 mod server;
 mod settings;
@@ -24,6 +25,7 @@ pub use connector::SqlServer;
 /// So that a program that embeds this connector needs no other dependency.
 pub use connector_core;
 pub use dataset::SqlDataset;
+pub use objects::ReadObject;
 /// For [`settings!`].
 #[doc(hidden)]
 pub use serde;
