@@ -11,6 +11,7 @@ mod figure;
 mod idle;
 mod inventory;
 mod rounds;
+mod sqlserver;
 mod work;
 
 pub use child::{Report, Usage, usage_of};
@@ -19,6 +20,7 @@ pub use figure::{Bar, Bars, Figure, print_table};
 pub use idle::idle;
 pub use inventory::{COLUMNS, Edit, Edits, Inventory, KEY_COLUMNS, Order};
 pub use rounds::{Run, interleaved};
+pub use sqlserver::SqlServer;
 pub use work::Work;
 
 /// What can go wrong in a measurement ends it.

@@ -7,8 +7,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use benches::{
-    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, Result, Run, Work, idle, interleaved,
-    print_table, usage_of,
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, Result, Run, SqlServer, Work, idle,
+    interleaved, print_table, usage_of,
 };
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
@@ -69,6 +69,8 @@ enum Measure {
     Sqlite,
     /// A host that waits for its next cycle.
     Idle,
+    /// A first cycle over a SQL Server, against only reading its rows.
+    SqlServer,
     /// Ten times as many rows.
     Growth,
     /// Ten times as many rows, twenty columns, 64 MiB; with rows kept, and with digests.
@@ -119,6 +121,7 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Ndjson => bench.ndjson()?,
             Measure::Sqlite => bench.sqlite()?,
             Measure::Idle => bench.idle()?,
+            Measure::SqlServer => bench.sqlserver()?,
             Measure::Growth => bench.growth()?,
             Measure::Large => bench.large()?,
         });
@@ -292,6 +295,53 @@ impl Bench {
             &idle,
             bars,
         )])
+    }
+
+    fn sqlserver(&self) -> Result<Vec<Figure>> {
+        let authority = self.data.empty("authority.pem")?;
+        let mut command = self.data.work("sql-server", [&authority]);
+        command.args(["--rows", &self.rows.to_string()]);
+        let server = SqlServer::start(command)?;
+        let [encrypted, clear] = server.ports.map(|port| port.to_string());
+        let drain = |name| {
+            let mut command = self.data.work("sql-drain", []);
+            command.args(["--port", &clear]);
+            Run::new(name, move || usage_of(&mut command))
+        };
+        let cycle = |name, connections| {
+            let (authority, port) = (&authority, &encrypted);
+            Run::new(name, move || {
+                let state = self.data.empty("state")?;
+                let mut command = self.data.work("sql-cycle", [authority, &state]);
+                command.args(["--port", port, "--connections", connections]);
+                usage_of(&mut command)
+            })
+        };
+        let (floor, one, two) = ("only reading", "one connection", "two connections");
+        let runs = [
+            drain(floor),
+            drain("only reading again"),
+            cycle(one, "1"),
+            cycle(two, "2"),
+        ];
+        let [drained, again, single, double] = interleaved(self.rounds, runs)?;
+        // Rows in the same time: at least 0.9 and 1.5 times as many.
+        let bars = |rows: f64| Bars {
+            peak: Some(AtMost(96.0)),
+            wall: Some(AtMost(1.0 / rows)),
+            ..Bars::default()
+        };
+        Ok(vec![
+            Figure::ratio(
+                "only reading again",
+                &again,
+                floor,
+                &drained,
+                Bars::default(),
+            ),
+            Figure::ratio(one, &single, floor, &drained, bars(0.9)),
+            Figure::ratio(two, &double, floor, &drained, bars(1.5)),
+        ])
     }
 
     fn growth(&self) -> Result<Vec<Figure>> {

@@ -17,11 +17,13 @@ use connector_core::{
 };
 use connector_fileupload::{DatasetConfig, FileUpload, FileUploadConfig};
 use datasync::{NdjsonSink, SqliteSink};
+use tokio::runtime::Runtime;
 
 use crate::{
     COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
     child::print,
     counted::{CountedStorage, NoSink},
+    sqlserver,
 };
 
 /// One thing to measure, done in a process of its own.
@@ -81,6 +83,33 @@ pub enum Work {
         #[arg(long)]
         index: bool,
     },
+    /// Be a SQL Server until standard input ends.
+    SqlServer {
+        /// Where the certificate of its authority goes.
+        authority: PathBuf,
+        /// How many rows its data set has.
+        #[arg(long)]
+        rows: u64,
+    },
+    /// Only read the rows of that server with its driver, in clear text.
+    SqlDrain {
+        /// The server's port.
+        #[arg(long)]
+        port: u16,
+    },
+    /// Run a first cycle over that server's data set.
+    SqlCycle {
+        /// The certificate of the server's authority.
+        authority: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+        /// The server's port.
+        #[arg(long)]
+        port: u16,
+        /// Over how many connections.
+        #[arg(long)]
+        connections: usize,
+    },
     /// Be the program `datasync`.
     Host {
         /// Its arguments.
@@ -123,23 +152,30 @@ impl Work {
                 ndjson,
                 sqlite,
             } => {
-                // As the program `datasync` has it.
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .enable_all()
-                    .build()?;
                 let sinks = Sinks { ndjson, sqlite };
                 let mut options = CycleOptions::default();
                 options.memory = memory.as_u64();
                 if digests {
                     options.retain = Retain::Digests;
                 }
-                runtime.block_on(cycle(inbox, &state, options, sinks))?
+                runtime()?.block_on(cycle(inbox, &state, options, sinks))?
             }
             Self::Insert {
                 file,
                 database,
                 index,
             } => Report::from([("rows".into(), insert(&file, &database, index)?)]),
+            Self::SqlServer { authority, rows } => {
+                runtime()?.block_on(sqlserver::serve(rows, &authority))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::SqlDrain { port } => runtime()?.block_on(sqlserver::drain(port))?,
+            Self::SqlCycle {
+                authority,
+                state,
+                port,
+                connections,
+            } => runtime()?.block_on(sqlserver::cycle(port, authority, &state, connections))?,
             Self::Host { arguments } => {
                 let program = OsString::from("datasync");
                 return Ok(datasync::run(std::iter::once(program).chain(arguments)));
@@ -148,6 +184,13 @@ impl Work {
         print(&report)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// As the program `datasync` has it.
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }
 
 fn parse(file: &Path) -> Result<u64> {
