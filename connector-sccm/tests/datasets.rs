@@ -303,9 +303,15 @@ async fn a_class_that_was_never_there_is_not_collected_and_one_that_is_gone_stop
         "{gone}"
     );
 
-    // One half of the software is left out as long as it is not there.
+    // Without one half of the software its rows would look deleted, until a person says so.
     site.0.remove("v_GS_ADD_REMOVE_PROGRAMS_64");
     lab.serve(&site);
+    let error = refused(&connector, "v_Add_Remove_Programs").await;
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let mut config = lab.config();
+    let without = "[v_Add_Remove_Programs]\nwithout = ['v_GS_ADD_REMOVE_PROGRAMS_64']";
+    config.overrides = toml::from_str(without).unwrap();
+    let connector = Sccm::new("cm", config).unwrap();
     let software = dataset(&connector, "v_Add_Remove_Programs").await;
     assert_eq!(software.collect().await.unwrap().len(), DEVICES);
 }
