@@ -320,6 +320,20 @@ fn the_nine_have_their_exact_names() {
     );
 }
 
+/// Rows that a test makes have the same value in columns of one type, so a column that is read as
+/// another shows here.
+#[test]
+fn every_column_is_called_as_in_its_table() {
+    for dataset in declared() {
+        let (_, alias) = dataset.from.split_once(' ').unwrap();
+        for column in dataset.columns {
+            let own = format!("{alias}.{}", column.name());
+            let is_own = column.expression() == own;
+            assert!(is_own, "{}: {}", dataset.name, column.expression());
+        }
+    }
+}
+
 /// The table of the README, made from the declarations.
 fn table() -> String {
     use std::fmt::Write;
