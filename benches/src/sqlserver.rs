@@ -17,15 +17,21 @@ use std::{
 use connector_core::{
     Connector, Cycle, DatasetExt, FileStorage, NamedSink, Outcome, Secret, Store, SystemClock,
 };
-use connector_mssql::Authentication;
+use connector_mssql::{Authentication, Encryption as Strictness};
 use connector_sccm::{Sccm, SccmConfig};
 use connector_testkit::{
     cells,
     tds::{Cell, Column, Encryption, Reply, Request, Script, SqlType},
 };
 use futures::TryStreamExt;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use tiberius::{AuthMethod, Client, EncryptionLevel, QueryItem};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_util::compat::TokioAsyncWriteCompatExt;
 
 use crate::{
@@ -38,18 +44,24 @@ use crate::{
 const DATASET: &str = "v_Add_Remove_Programs";
 /// The two views behind it, each with half of the rows.
 const VIEWS: [&str; 2] = ["v_GS_ADD_REMOVE_PROGRAMS", "v_GS_ADD_REMOVE_PROGRAMS_64"];
+/// Which of the two a row is from: no column of theirs.
+const BITS: &str = "Bits";
 /// How many programs a device has in each view.
 const EACH: u64 = 50;
 const FIRST_DEVICE: u64 = 16_777_216;
+/// How many bytes the server sends at a time.
+const PIECE: usize = 256 << 10;
 const USER: &str = "reader";
 const PASSWORD: &str = "Passw0rd!";
 
-/// Name, `system_type_id`, length and type on the wire.
+/// Name, `system_type_id`, length and type on the wire, in the order in which the connector asks for
+/// them.
 fn columns() -> Vec<(&'static str, i64, i64, SqlType)> {
     let text = |name, length: u16| (name, 231, 2 * i64::from(length), SqlType::NVarChar(length));
     let int = |name| (name, 56, 4, SqlType::Int);
     vec![
         int("ResourceID"),
+        int(BITS),
         int("GroupID"),
         text("DisplayName0", 255),
         text("ProdID0", 255),
@@ -66,8 +78,8 @@ fn columns() -> Vec<(&'static str, i64, i64, SqlType)> {
 #[derive(Debug)]
 pub struct SqlServer {
     process: Child,
-    /// Where it takes what is encrypted, and where what is not.
-    pub ports: [u64; 2],
+    /// Where it listens.
+    pub port: u64,
 }
 
 impl SqlServer {
@@ -82,16 +94,11 @@ impl SqlServer {
             .stdout(Stdio::piped())
             .spawn()?;
         let printed = process.stdout.take().ok_or("the server says nothing")?;
-        let mut ports = BufReader::new(printed).lines().map(|line| -> Result<u64> {
-            let line = line?;
-            let (_, port) = line.split_once('=').ok_or("not a port")?;
-            Ok(port.parse()?)
-        });
-        let mut port = || ports.next().ok_or("the server ended")?;
-        Ok(Self {
-            ports: [port()?, port()?],
-            process,
-        })
+        let mut line = String::new();
+        BufReader::new(printed).read_line(&mut line)?;
+        let (_, port) = line.trim().split_once('=').ok_or("the server ended")?;
+        let port = port.parse()?;
+        Ok(Self { process, port })
     }
 }
 
@@ -105,16 +112,9 @@ impl Drop for SqlServer {
 
 /// Serves `rows` rows until standard input ends.
 pub(crate) async fn serve(rows: u64, authority: &Path) -> Result<()> {
-    let encrypted = script(rows).start().await;
-    let clear = script(rows)
-        .encryption(Encryption::NotSupported)
-        .start()
-        .await;
-    std::fs::write(authority, encrypted.authority_pem())?;
-    print(&Report::from([
-        ("1 encrypted".into(), encrypted.port().into()),
-        ("2 clear".into(), clear.port().into()),
-    ]))?;
+    let server = script(rows).encryption(Encryption::Strict).start().await;
+    std::fs::write(authority, server.authority_pem())?;
+    print(&Report::from([("port".into(), server.port().into())]))?;
     tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())
 }
@@ -128,13 +128,16 @@ fn script(rows: u64) -> Script {
         Column::new("collation_name", name()),
     ])
     .row(cells![0, true, "SQL_Latin1_General_CP1_CI_AS"]);
-    let list = Reply::columns([Column::new("k", SqlType::Int)])
-        .rows(devices, |device| vec![int(FIRST_DEVICE + device)]);
+    let list = Reply::columns([Column::new("k", SqlType::Int)]).rows(devices, |device| {
+        vec![Cell::Int(
+            (FIRST_DEVICE + device).try_into().unwrap_or(i64::MAX),
+        )]
+    });
     let mut script = Script::new()
         .login(USER, PASSWORD)
         .on("sys.databases", database)
         .on("FROM [dbo].[v_R_System]", list);
-    for view in VIEWS {
+    for (view, bits) in VIEWS.into_iter().zip([32, 64]) {
         let mut catalogue = Reply::columns([
             Column::new("name", name()),
             Column::new("system_type_id", SqlType::Int),
@@ -145,89 +148,103 @@ fn script(rows: u64) -> Script {
             Column::new("collation_name", name()),
         ]);
         for (name, ty, length, _) in columns() {
+            if name == BITS {
+                continue;
+            }
             catalogue = catalogue.row(cells![name, ty, length, 0, 0, true, ()]);
         }
         script = script
             .on(&format!("OBJECT_ID(N'[dbo].[{view}]')"), catalogue)
-            .on_each(&format!("FROM [dbo].[{view}] AS"), move |request| {
-                answer(request, devices)
+            .on_each(&format!("FROM [dbo].[{view}] AS"), {
+                let rows = Encoded::new(bits, devices);
+                move |request| rows.answer(request)
             });
     }
     script
 }
 
-/// The rows between the bounds that a statement has, in the columns that it asks for.
-fn answer(request: &Request, devices: u64) -> Reply {
-    let text = &request.text;
-    let bound = |sign: &str| {
-        let (_, after) = text.split_once(&format!("[ResourceID] {sign} "))?;
-        let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse::<u64>().ok()
+/// Rows as bytes, so that sending them costs the server next to nothing.
+struct Encoded {
+    bytes: Vec<u8>,
+    /// Where the rows of each device begin, and the end.
+    devices: Vec<usize>,
+}
+
+impl Encoded {
+    fn new(bits: i32, devices: u64) -> Self {
+        let mut encoded = Self {
+            bytes: Vec::new(),
+            devices: vec![0],
+        };
+        for device in 0..devices {
+            for program in 0..EACH {
+                row(bits, device, program, &mut encoded.bytes);
+            }
+            encoded.devices.push(encoded.bytes.len());
+        }
+        encoded
+    }
+
+    /// The rows between the bounds that a statement has.
+    fn answer(&self, request: &Request) -> Reply {
+        let bound = |sign: &str| {
+            let (_, after) = request.text.split_once(&format!("[ResourceID] {sign} "))?;
+            let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+            let device = digits.parse::<u64>().ok()?.checked_sub(FIRST_DEVICE)?;
+            self.devices.get(usize::try_from(device).ok()?).copied()
+        };
+        let from = bound(">=").unwrap_or(0);
+        let upto = bound("<").unwrap_or(self.bytes.len());
+        let head = columns()
+            .into_iter()
+            .map(|(name, _, _, ty)| Column::new(name, ty));
+        self.bytes[from..upto]
+            .chunks(PIECE)
+            .fold(Reply::columns(head), Reply::then_raw)
+            .without_count()
+    }
+}
+
+/// Appends [MS-TDS] 2.2.7.20 ROW.
+fn row(bits: i32, device: u64, program: u64, out: &mut Vec<u8>) {
+    let int = |number: u64, out: &mut Vec<u8>| {
+        out.push(4);
+        out.extend(i32::try_from(number).unwrap_or(i32::MAX).to_le_bytes());
     };
-    let from = bound(">=").unwrap_or(FIRST_DEVICE);
-    let below = bound("<").unwrap_or(FIRST_DEVICE + devices);
-    let list = text
-        .strip_prefix("SELECT ")
-        .and_then(|text| text.split_once(" FROM "))
-        .map_or("", |(list, _)| list);
-    let asked: Vec<Asked> = list.split(", ").filter_map(Asked::read).collect();
-    let heads = asked.iter().map(|asked| match asked {
-        Asked::Column(place) => {
-            let (name, _, _, ty) = columns().swap_remove(*place);
-            Column::new(name, ty)
-        }
-        Asked::Number(_) => Column::new("number", SqlType::Int),
-    });
-    Reply::columns(heads.collect::<Vec<_>>()).rows((below - from) * EACH, move |number| {
-        let (device, program) = (from + number / EACH, number % EACH);
-        let cells = asked.iter().map(|asked| match asked {
-            Asked::Column(place) => cell(*place, device, program),
-            Asked::Number(number) => int(*number),
-        });
-        cells.collect()
-    })
+    let text = |text: &str, out: &mut Vec<u8>| {
+        let length = 2 * text.encode_utf16().count();
+        out.extend(u16::try_from(length).unwrap_or_default().to_le_bytes());
+        out.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+    };
+    out.push(0xD1);
+    int(FIRST_DEVICE + device, out);
+    int(bits.unsigned_abs().into(), out);
+    int(program + 1, out);
+    text(
+        &format!("Contoso Suite Component {program} for Business"),
+        out,
+    );
+    text(
+        &format!("{{8F1D6E{program:02}-0A3B-4C5D-9E7F-112233445566}}"),
+        out,
+    );
+    text("Contoso Corporation", out);
+    text(
+        &format!("{}.{}.17328.20162", program % 9 + 10, device % 4),
+        out,
+    );
+    text(&format!("202603{:02}", device % 28 + 1), out);
+    int(device % 7, out);
+    int(1, out);
+    // Days since 1900 and three hundredths of a second.
+    out.push(8);
+    out.extend(i32::to_le_bytes(46_000));
+    out.extend(u32::to_le_bytes(3_318_337));
 }
 
-/// What stands in a list of columns: `[i].[GroupID] AS [GroupID]`, `32 AS [Bits]`.
-enum Asked {
-    Column(usize),
-    Number(u64),
-}
-
-impl Asked {
-    fn read(item: &str) -> Option<Self> {
-        let (what, _) = item.split_once(" AS ")?;
-        if let Ok(number) = what.parse() {
-            return Some(Self::Number(number));
-        }
-        let named = |(name, ..): &(&str, _, _, _)| what.ends_with(&format!("[{name}]"));
-        columns().iter().position(named).map(Self::Column)
-    }
-}
-
-fn cell(place: usize, device: u64, program: u64) -> Cell {
-    match place {
-        0 => int(device),
-        1 => int(program + 1),
-        2 => Cell::Text(format!("Contoso Suite Component {program} for Business")),
-        3 => Cell::Text(format!(
-            "{{8F1D6E{program:02}-0A3B-4C5D-9E7F-112233445566}}"
-        )),
-        4 => Cell::Text("Contoso Corporation".to_owned()),
-        5 => Cell::Text(format!("{}.{}.17328.20162", program % 9 + 10, device % 4)),
-        6 => Cell::Text(format!("202603{:02}", device % 28 + 1)),
-        7 => int(device % 7),
-        8 => int(1),
-        _ => Cell::Text(format!("2026-03-{:02} 03:04:05.123", device % 28 + 1)),
-    }
-}
-
-fn int(number: u64) -> Cell {
-    Cell::Int(number.try_into().unwrap_or(i64::MAX))
-}
-
-/// Only reads the rows with the driver, and drops them.
-pub(crate) async fn drain(port: u16) -> Result<Report> {
+/// Only reads the rows with the driver, and drops them. The connection is encrypted as the
+/// connector's is.
+pub(crate) async fn drain(port: u16, authority: &Path) -> Result<Report> {
     let mut config = tiberius::Config::new();
     config.host("localhost");
     config.port(port);
@@ -237,7 +254,16 @@ pub(crate) async fn drain(port: u16) -> Result<Report> {
     config.packet_size(16_383);
     let tcp = TcpStream::connect(config.get_addr()).await?;
     tcp.set_nodelay(true)?;
-    let mut client = Client::connect(config, tcp.compat_write()).await?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_file_iter(authority)?.flatten());
+    let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"tds/8.0".to_vec()];
+    let name = ServerName::try_from("localhost")?;
+    let tcp = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
+    let mut client = Box::pin(Client::connect(config, tcp.compat_write())).await?;
     let mut rows = 0;
     for view in VIEWS {
         let names: Vec<_> = columns()
@@ -256,7 +282,7 @@ pub(crate) async fn drain(port: u16) -> Result<Report> {
     Ok(Report::from([("rows".into(), rows)]))
 }
 
-/// Runs a first cycle of the data set.
+/// Runs a cycle of the data set.
 pub(crate) async fn cycle(
     port: u16,
     authority: PathBuf,
@@ -269,6 +295,7 @@ pub(crate) async fn cycle(
         password: Secret::new(PASSWORD),
     };
     config.ca_file = Some(authority);
+    config.encrypt = Strictness::Strict;
     config.connections = connections;
     // One connection reads it as a whole.
     config.large = if connections == 1 { u64::MAX } else { 0 };

@@ -91,8 +91,10 @@ pub enum Work {
         #[arg(long)]
         rows: u64,
     },
-    /// Only read the rows of that server with its driver, in clear text.
+    /// Only read the rows of that server with its driver.
     SqlDrain {
+        /// The certificate of the server's authority.
+        authority: PathBuf,
         /// The server's port.
         #[arg(long)]
         port: u16,
@@ -169,7 +171,9 @@ impl Work {
                 runtime()?.block_on(sqlserver::serve(rows, &authority))?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Self::SqlDrain { port } => runtime()?.block_on(sqlserver::drain(port))?,
+            Self::SqlDrain { authority, port } => {
+                runtime()?.block_on(sqlserver::drain(port, &authority))?
+            }
             Self::SqlCycle {
                 authority,
                 state,
