@@ -142,7 +142,21 @@ async fn split(
     let large = link.target().config().large;
     let mut tasks = Vec::new();
     let listed = match &range.keys {
-        Some(_) => Some(listed_bounds(link, range, large, patience).await?),
+        Some(keys) => match listed_bounds(link, range, large, patience).await {
+            // The list only helps, unless the data set must never be read as a whole.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Permission)
+                    && !range.always =>
+            {
+                warn!(
+                    "data set {} is read as a whole, since {} can't be: {error:#}",
+                    definition.info.name, keys.object
+                );
+                link.reopen().await?;
+                Some(Vec::new())
+            }
+            cuts => Some(cuts?),
+        },
         None => None,
     };
     for (place, statement) in statements.iter().enumerate() {

@@ -225,3 +225,35 @@ async fn a_smaller_list_of_text_gives_the_bounds_in_the_servers_order() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_list_of_bounds_that_cannot_be_read_stops_no_data_set_but_one_too_large_for_that() {
+    const NAMES: [Described; 2] = [
+        ("Device", 231, 512, 0, 0, Some("Latin1_General_CI_AS")),
+        ("Product", 231, 512, 0, 0, Some("Latin1_General_CI_AS")),
+    ];
+    let sometimes = SqlDataset {
+        range: Some(Range::of("s.Device").keys("Devices.Name", 60_000)),
+        ..SOFTWARE
+    };
+    for (dataset, rows) in [(sometimes, Some(1)), (SOFTWARE, None)] {
+        let name = || Column::new("k", SqlType::NVarChar(256));
+        let denied = ServerError::new(229, 14, 5, "The SELECT permission was denied.");
+        let script = script(&[ID])
+            .on("OBJECT_ID(N'[dbo].[Software]')", catalogue(&NAMES))
+            .on(
+                "FROM [dbo].[Software] AS [s]",
+                Reply::columns([name(), name()]).row(cells!["PC-1", "Editor"]),
+            )
+            .on("FROM [dbo].[Devices]", Reply::error(denied));
+        let mut lab = Lab::start(script).await;
+        lab.config.datasets.clear();
+        let connector = SqlServer::new("mssql", "lab", lab.config.clone(), &[dataset]).unwrap();
+        let dataset = connector.datasets().await.unwrap().swap_remove(0);
+        match (dataset.collect().await, rows) {
+            (Ok(read), Some(rows)) => assert_eq!(read.len(), rows),
+            (Err(error), None) => assert_eq!(error.kind(), ErrorKind::Permission),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
