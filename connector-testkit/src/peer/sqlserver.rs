@@ -76,7 +76,7 @@ impl SqlTable {
 }
 
 /// A server that speaks SQL Server's protocol and reads its SQL, and that we did not write:
-/// [pysqlbridge](https://pypi.org/project/pysqlbridge/) 2.1.3.
+/// `pysqlbridge` 2.1.3.
 ///
 /// It listens on a free port of 127.0.0.1 with a certificate for `localhost` and `127.0.0.1`, and
 /// serves the tables it was last given, to open connections too. Its database is always called
