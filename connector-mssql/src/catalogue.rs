@@ -28,7 +28,7 @@ pub(crate) async fn database(link: &mut Link) -> Result<Database> {
     Ok(rows.first().map_or_else(Database::default, |row| Database {
         snapshots: row.int(0) == Some(1),
         row_versions: row.int(1) == Some(1),
-        collation: row.text(2).map(str::to_owned),
+        collation: row.text(2),
     }))
 }
 
@@ -73,14 +73,14 @@ async fn object(link: &mut Link, name: &ObjectName) -> Result<Option<FoundObject
         text_literal(&name.to_string())
     );
     let (_, rows) = link.all(sql.as_str().into()).await?;
-    let int = |row: &crate::driver::Record, place| row.int(place).unwrap_or_default();
+    let int = |row: &crate::driver::Record<'_>, place| row.int(place).unwrap_or_default();
     let mut columns: Vec<_> = rows
         .iter()
         .map(|row| FoundColumn {
-            name: row.text(0).unwrap_or_default().to_owned(),
+            name: row.text(0).unwrap_or_default(),
             ty: SqlType::from_catalogue(int(row, 1), int(row, 2), int(row, 3), int(row, 4)),
             nullable: row.int(5) != Some(0),
-            collation: row.text(6).map(str::to_owned),
+            collation: row.text(6),
         })
         .collect();
     if columns.is_empty() {
@@ -122,7 +122,7 @@ async fn describe(link: &mut Link, query: &str) -> Result<Vec<FoundColumn>> {
          WHERE r.is_hidden = 0 ORDER BY r.column_ordinal",
         text_literal(query)
     );
-    let int = |row: &crate::driver::Record, place| row.int(place).unwrap_or_default();
+    let int = |row: &crate::driver::Record<'_>, place| row.int(place).unwrap_or_default();
     match link.all(sql.as_str().into()).await {
         // A row without a type is the server's way to say that the statement is wrong; running it
         // says what is.
@@ -130,10 +130,10 @@ async fn describe(link: &mut Link, query: &str) -> Result<Vec<FoundColumn>> {
             return Ok(rows
                 .iter()
                 .map(|row| FoundColumn {
-                    name: row.text(0).unwrap_or_default().to_owned(),
+                    name: row.text(0).unwrap_or_default(),
                     ty: SqlType::from_catalogue(int(row, 1), int(row, 2), int(row, 3), int(row, 4)),
                     nullable: true,
-                    collation: row.text(6).map(str::to_owned),
+                    collation: row.text(6),
                 })
                 .collect());
         }

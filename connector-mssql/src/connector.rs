@@ -183,8 +183,8 @@ fn unknown(
 async fn ask(link: &mut Link, sql: &str) -> Result<Option<String>> {
     match link.all(sql.into()).await {
         Ok((_, rows)) => Ok(rows.first().and_then(|row| {
-            let text = row.text(0).map(str::to_owned);
-            text.or_else(|| row.int(0).map(|number| number.to_string()))
+            row.text(0)
+                .or_else(|| row.int(0).map(|number| number.to_string()))
         })),
         Err(error) if still_there(&error) => Ok(None),
         Err(error) => Err(error),

@@ -60,16 +60,6 @@ pub(crate) fn explain(
             format!("the server's reply can't be understood: {cause}"),
         )
         .with_retry(Retry::Backoff),
-        DriverError::Encoding => Error::new(
-            ErrorKind::Data,
-            "a column's text is in a code page that can't be read here: cast it to nvarchar in \
-             the query",
-        ),
-        DriverError::HalfSurrogate => Error::new(
-            ErrorKind::Data,
-            "a text holds half of a surrogate pair, which is no character: correct the row, or set \
-             `replace_half_surrogates = true`, and U+FFFD is read instead",
-        ),
         DriverError::SignIn(cause) => Error::new(
             ErrorKind::Auth,
             format!("the way to sign in failed: {cause}"),

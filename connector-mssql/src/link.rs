@@ -107,13 +107,13 @@ impl Link {
     pub(crate) async fn all(
         &mut self,
         asked: Asked<'_>,
-    ) -> Result<(Vec<ResultColumn>, Vec<Record>)> {
+    ) -> Result<(Vec<ResultColumn>, Vec<Record<'static>>)> {
         let patience = self.patience();
         let mut reply = self.ask(asked, patience).await?;
         let columns = reply.columns().to_vec();
         let mut records = Vec::new();
         while let Some(record) = reply.next().await? {
-            records.push(record);
+            records.push(record.into_owned());
         }
         reply.finish(None)?;
         Ok((columns, records))
@@ -166,7 +166,7 @@ impl Reply<'_> {
     }
 
     /// Returns the next row, or none when no more come, whether that is all of them or not.
-    pub(crate) async fn next(&mut self) -> Result<Option<Record>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Record<'_>>> {
         let pace = &mut self.pace;
         let mut next = pin!(self.rows.next());
         let record = poll_fn(|cx| match next.as_mut().poll(cx) {

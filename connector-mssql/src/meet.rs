@@ -7,7 +7,7 @@ use connector_core::{Column, Error, ErrorKind, Result, Schema, Type};
 use crate::{
     definition::{Defined, Definition, Further, JoinedWhat, PartOf},
     name::{ObjectName, plain_column, quoted, references},
-    types::{LARGE, SqlType, names_code_page},
+    types::{LARGE, SqlType},
 };
 
 /// A column as the catalogue describes it.
@@ -35,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) joins: Vec<Option<FoundObject>>,
     /// The columns of the statement that a person wrote.
     pub(crate) query: Vec<FoundColumn>,
-    /// Whether the driver reads the code page of text that no column is the source of.
+    /// Whether text that no column is the source of is read as it stands on the wire.
     pub(crate) decoded: bool,
 }
 
@@ -48,8 +48,6 @@ pub(crate) enum Unmet {
     NoPart { names: Vec<String> },
     /// The server lacks columns that it can't do without.
     Columns(Vec<String>),
-    /// A column of a person's statement is text in a code page that the driver can't be left with.
-    CodePage { column: String },
     /// A column is of a type that does not become the declared one without loss.
     Type {
         column: String,
@@ -86,12 +84,6 @@ impl Unmet {
                 "the server lacks columns that the data set can't do without",
             )
             .with("columns", columns.join(", ")),
-            Self::CodePage { column } => Error::new(
-                ErrorKind::Data,
-                "the column is varchar in UTF-8 or in a code page that the server does not name: \
-                 write CAST(… AS nvarchar(…)) in the query",
-            )
-            .with("column", column),
             Self::Type {
                 column,
                 declared: Some(declared),
@@ -335,7 +327,7 @@ pub(crate) fn meet(
     let mut missing = Vec::new();
     if definition.query.is_some() {
         let further = further(definition, &found.query, known, &mut missing)?;
-        let part = of_query(&further, &found.query)?;
+        let part = of_query(&further, &found.query);
         return Ok(Met {
             schema: schema(definition, further)?,
             parts: vec![part],
@@ -384,28 +376,21 @@ pub(crate) fn meet(
 }
 
 /// A person's statement, whose columns go by their names.
-fn of_query(columns: &[Column], found: &[FoundColumn]) -> Result<MetPart, Unmet> {
+fn of_query(columns: &[Column], found: &[FoundColumn]) -> MetPart {
     let cells = columns.iter().map(|column| {
-        let Some(found) = find(found, column.name()) else {
-            return Ok(None);
-        };
-        // A cast can't be put into it from here.
-        if found.ty.is_narrow() && !names_code_page(found.collation.as_deref()) {
-            let column = found.name.clone();
-            return Err(Unmet::CodePage { column });
-        }
-        Ok(Some(MetCell {
+        let found = find(found, column.name())?;
+        Some(MetCell {
             select: found.name.clone(),
             padded: found.ty.is_padded(),
-        }))
+        })
     });
-    Ok(MetPart {
+    MetPart {
         object: None,
-        cells: cells.collect::<Result<_, _>>()?,
+        cells: cells.collect(),
         from: String::new(),
         filters: Vec::new(),
         range: None,
-    })
+    }
 }
 
 /// The objects of outer joins that the server lacks.

@@ -371,8 +371,9 @@ impl Worker {
             .map_err(|error| error.with("query", &sql))?;
         let mut batch = held.batch(&shared.schema);
         let mut rows = 0;
+        let mut scratch = Vec::new();
         while let Some(record) = reply.next().await? {
-            record.write(&readings, &mut batch)?;
+            record.write(&readings, &mut scratch, &mut batch)?;
             rows += 1;
             if batch.byte_len() >= BATCH_BYTES {
                 let next = batch.next(None);

@@ -199,8 +199,7 @@ impl Statement {
                 };
                 if !found.ty.fits(wanted.ty) {
                     return wrong(format!(
-                        "the column is {} at the server, which does not become {} without loss; \
-                         money is to be cast to decimal(19,4)",
+                        "the column is {} at the server, which does not become {} without loss",
                         found.ty, wanted.ty
                     ));
                 }

@@ -12,7 +12,7 @@ pub(crate) enum SqlType {
     Int {
         bits: u8,
     },
-    /// `decimal` and `numeric`. The driver tells no precision and scale, the catalogue does.
+    /// `decimal` and `numeric`. The catalogue tells precision and scale.
     Decimal {
         digits: Option<(u8, u8)>,
     },
@@ -162,16 +162,9 @@ impl SqlType {
         matches!(self, Self::Text { padded: true, .. })
     }
 
-    /// Tells whether it is text in the code page of a collation.
-    pub(crate) fn is_narrow(&self) -> bool {
-        matches!(self, Self::Text { wide: false, .. })
-    }
-
     /// The expression that brings the column over the wire without loss.
     pub(crate) fn select(&self, expression: &str, collation: Option<&str>) -> String {
         match self {
-            // The driver reads money as a float.
-            Self::Money => format!("CAST({expression} AS decimal(19,4))"),
             Self::Xml => format!("CAST({expression} AS nvarchar(max))"),
             Self::Text {
                 wide: false,
@@ -188,21 +181,16 @@ impl SqlType {
     }
 }
 
-/// Tells whether the driver reads the code page of a collation. It takes UTF-8 collations for the
-/// code page of their language and does not know the old ones of MS-DOS, so that only code page
-/// 1252 is left to it, and the server turns everything else into UTF-16.
+/// Tells whether text of a collation is read here as it stands on the wire: in UTF-8 or code page
+/// 1252. Everything else the server turns into UTF-16: its own idea of the code pages of East Asia
+/// differs from a decoder's in a few characters, and nobody here knows the old ones of MS-DOS.
 pub(crate) fn is_decoded(collation: Option<&str>) -> bool {
     collation.is_some_and(|name| {
         let name = name.to_ascii_uppercase();
-        (name.starts_with("SQL_LATIN1_GENERAL_CP1_") || name.starts_with("LATIN1_GENERAL_"))
-            && !name.ends_with("_UTF8")
+        name.starts_with("SQL_LATIN1_GENERAL_CP1_")
+            || name.starts_with("LATIN1_GENERAL_")
+            || name.ends_with("_UTF8")
     })
-}
-
-/// Tells whether the driver takes text of the collation for what it is, or says that it can't read
-/// it. UTF-8 it would read as the code page of the language.
-pub(crate) fn names_code_page(collation: Option<&str>) -> bool {
-    collation.is_some_and(|name| !name.to_ascii_uppercase().ends_with("_UTF8"))
 }
 
 impl fmt::Display for SqlType {
@@ -284,16 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn only_code_page_1252_is_left_to_the_driver() {
+    fn only_utf_8_and_code_page_1252_come_as_they_are() {
         let short = SqlType::from_catalogue(167, 20, 0, 0);
         let select = |ty: &SqlType, collation| ty.select("[s].[a]", Some(collation));
         assert_eq!(select(&short, "SQL_Latin1_General_CP1_CI_AS"), "[s].[a]");
         assert_eq!(select(&short, "Latin1_General_100_BIN2"), "[s].[a]");
-        for collation in [
-            "Latin1_General_100_CI_AS_SC_UTF8",
-            "SQL_Latin1_General_CP850_CI_AS",
-            "Chinese_PRC_CI_AS",
-        ] {
+        assert_eq!(select(&short, "Greek_100_CI_AS_SC_UTF8"), "[s].[a]");
+        for collation in ["SQL_Latin1_General_CP850_CI_AS", "Chinese_PRC_CI_AS"] {
             assert_eq!(select(&short, collation), "CAST([s].[a] AS nvarchar(20))");
         }
         let long = SqlType::from_catalogue(167, 8000, 0, 0);
@@ -304,7 +289,5 @@ mod tests {
         let wide = SqlType::from_catalogue(231, 510, 0, 0);
         assert_eq!(wide.to_string(), "nvarchar(255)");
         assert_eq!(select(&wide, "Greek_CI_AS"), "[s].[a]");
-        let money = SqlType::from_catalogue(122, 4, 10, 4);
-        assert_eq!(money.select("x", None), "CAST(x AS decimal(19,4))");
     }
 }

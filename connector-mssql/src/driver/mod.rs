@@ -1,7 +1,12 @@
 //! The seam to the driver: everything else in this crate knows only the types of this module.
 
 mod cell;
+mod channel;
+mod session;
+mod shape;
+mod text;
 mod tls;
+mod token;
 mod wire;
 
 use std::{
@@ -14,22 +19,23 @@ use std::{
 };
 
 use connector_core::{Error, ErrorKind, Result};
-use futures::{StreamExt, future::select_ok};
+use futures::future::select_ok;
 use rustls::pki_types::ServerName as TlsName;
-use tiberius::{AuthMethod, Client, ColumnData, ColumnType, QueryItem, QueryStream};
+use tiberius::{AuthMethod, Client};
 use tokio::net::{TcpStream, lookup_host};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 pub(crate) use cell::Reading;
-pub(crate) use wire::{Done, OpenError};
+pub(crate) use session::{Record, ResultColumn, Rows, Session};
+pub(crate) use token::Done;
+pub(crate) use wire::OpenError;
 
 use crate::{
     browser::{self, BrowserError},
     config::{Authentication, SqlServerConfig},
     server::DEFAULT_PORT,
-    types::SqlType,
 };
-use wire::{Ends, Wire};
+use channel::Channel;
 
 /// What goes wrong below SQL.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +54,6 @@ pub(crate) enum DriverError {
     Ended(String),
     #[error("the bytes are not what the protocol says: {0}")]
     Protocol(String),
-    #[error("text is in a code page that the driver can't read")]
-    Encoding,
-    #[error("text holds half of a surrogate pair")]
-    HalfSurrogate,
     #[error("the way to sign in failed: {0}")]
     SignIn(String),
     #[error("the server sends everybody to another one, which does the same")]
@@ -79,9 +81,6 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// What the driver says of half a surrogate pair, as of any bytes that it does not understand.
-const HALF_SURROGATE: &str = "nvarchar: invalid UTF-16 sequence";
-
 impl From<tiberius::error::Error> for DriverError {
     fn from(error: tiberius::error::Error) -> Self {
         use tiberius::error::Error as E;
@@ -93,10 +92,6 @@ impl From<tiberius::error::Error> for DriverError {
                 message: error.message().to_owned(),
             }),
             E::Io { message, .. } => Self::Ended(message),
-            E::Encoding(_) | E::Utf8 => Self::Encoding,
-            // Of `ntext`, and of every other wide type.
-            E::Utf16 => Self::HalfSurrogate,
-            E::Protocol(message) if message == HALF_SURROGATE => Self::HalfSurrogate,
             E::Protocol(message) => Self::Protocol(message.into_owned()),
             other => Self::SignIn(other.to_string()),
         }
@@ -234,7 +229,7 @@ impl Target {
         let config = &self.config;
         let fed_auth = matches!(config.auth, Authentication::Entra { .. });
         let (tls, name) = (Arc::clone(&self.tls), self.name.clone());
-        let (wire, ends) = wire::open(tcp, config.encrypt, fed_auth, tls, name).await?;
+        let wire = wire::open(tcp, config.encrypt, fed_auth, tls, name).await?;
         let mut login = tiberius::Config::new();
         login.host(host);
         login.port(port);
@@ -242,7 +237,6 @@ impl Target {
         login.application_name(&config.application_name);
         login.packet_size(config.packet_size);
         login.readonly(config.read_only_intent);
-        login.lossy_utf16_decoding(config.replace_half_surrogates);
         login.encryption(tiberius::EncryptionLevel::NotSupported);
         // Time is measured by those who call.
         login.handshake_timeout(None);
@@ -251,8 +245,13 @@ impl Target {
             method(&config.auth).map_err(|error| DriverError::SignIn(error.to_string()))?;
         login.authentication(method);
         // Signing in takes far more room than anything after it.
-        match Box::pin(unheard(Client::connect(login, wire))).await {
-            Ok(client) => Ok(Login::Done(Box::new(Session { client, ends }))),
+        match Box::pin(unheard(Client::connect(login, wire.clone()))).await {
+            Ok(_) => {
+                let (transport, reply) = wire.take();
+                let channel = Channel::new(transport, &reply);
+                let session = Session::new(channel, config.replace_half_surrogates);
+                Ok(Login::Done(Box::new(session)))
+            }
             Err(tiberius::error::Error::Routing { host, port }) => {
                 Ok(Login::Redirected { host, port })
             }
@@ -261,8 +260,8 @@ impl Target {
     }
 }
 
-/// Keeps to itself what the driver logs: values of rows, errors that are expected here, and that
-/// nothing is encrypted, of which it knows nothing.
+/// Keeps to itself what the driver logs: errors that are expected here, and that nothing is
+/// encrypted, of which it knows nothing.
 fn unheard<F: Future>(driver: F) -> impl Future<Output = F::Output> {
     driver.with_subscriber(Dispatch::none())
 }
@@ -303,147 +302,6 @@ fn method(auth: &Authentication) -> Result<AuthMethod> {
         Authentication::Ntlm { user, password } => Ok(AuthMethod::windows(user, password.expose())),
         #[cfg(not(any(windows, feature = "ntlm")))]
         Authentication::Ntlm { .. } => lacking("ntlm", "ntlm"),
-    }
-}
-
-/// One connection. Dropping it closes it, and so stops whatever the server is doing for it.
-pub(crate) struct Session {
-    client: Client<Wire>,
-    ends: Arc<Ends>,
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Session")
-    }
-}
-
-impl Session {
-    /// Sends statements; the reply is read from what comes back.
-    pub(crate) async fn start(&mut self, sql: &str) -> Result<Rows<'_>, DriverError> {
-        let mut stream = unheard(self.client.simple_query(sql.to_owned())).await?;
-        let columns = unheard(stream.columns()).await?.unwrap_or_default();
-        let columns = columns
-            .iter()
-            .map(|column| ResultColumn {
-                name: column.name().to_owned(),
-                ty: sql_type(column.column_type()),
-            })
-            .collect();
-        Ok(Rows {
-            stream,
-            ends: Arc::clone(&self.ends),
-            columns,
-        })
-    }
-}
-
-/// A column of a result, as far as the driver tells: without length, precision and scale.
-#[derive(Debug, Clone)]
-pub(crate) struct ResultColumn {
-    pub(crate) name: String,
-    pub(crate) ty: SqlType,
-}
-
-/// The reply to statements.
-pub(crate) struct Rows<'a> {
-    stream: QueryStream<'a>,
-    ends: Arc<Ends>,
-    columns: Vec<ResultColumn>,
-}
-
-impl Rows<'_> {
-    pub(crate) fn columns(&self) -> &[ResultColumn] {
-        &self.columns
-    }
-
-    /// Returns the next row, or none when the reply is over, however it ended.
-    pub(crate) async fn next(&mut self) -> Result<Option<Record>, DriverError> {
-        while let Some(item) = unheard(self.stream.next()).await {
-            if let QueryItem::Row(row) = item? {
-                return Ok(Some(Record(row)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// After the last row: how the reply ended, if it did and without an error.
-    pub(crate) fn done(&self) -> Option<Done> {
-        self.ends.done()
-    }
-}
-
-/// One row of a reply.
-pub(crate) struct Record(tiberius::Row);
-
-impl Record {
-    pub(crate) fn int(&self, place: usize) -> Option<i64> {
-        match self.0.get_column_data(place).ok()? {
-            ColumnData::Bit(v) => v.map(i64::from),
-            ColumnData::U8(v) => v.map(i64::from),
-            ColumnData::I16(v) => v.map(i64::from),
-            ColumnData::I32(v) => v.map(i64::from),
-            ColumnData::I64(v) => *v,
-            ColumnData::Numeric(v) => v
-                .filter(|v| v.scale() == 0)
-                .and_then(|v| v.value().try_into().ok()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn text(&self, place: usize) -> Option<&str> {
-        match self.0.get_column_data(place).ok()? {
-            ColumnData::String(v) => v.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// The cell as a literal of the server's language, for bounds of ranges.
-    pub(crate) fn literal(&self, place: usize) -> Option<String> {
-        match self.0.get_column_data(place).ok()? {
-            ColumnData::String(v) => v.as_deref().map(crate::name::text_literal),
-            ColumnData::Guid(v) => v.map(|v| format!("'{v}'")),
-            _ => self.int(place).map(|v| v.to_string()),
-        }
-    }
-}
-
-/// What the driver tells of a type.
-fn sql_type(ty: ColumnType) -> SqlType {
-    match ty {
-        ColumnType::Bit | ColumnType::Bitn => SqlType::Bit,
-        // `Null` is a null that nobody gave a type, which the server sends as an integer.
-        ColumnType::Null | ColumnType::Int1 | ColumnType::Int2 | ColumnType::Int4 => {
-            SqlType::Int { bits: 32 }
-        }
-        ColumnType::Int8 | ColumnType::Intn => SqlType::Int { bits: 64 },
-        ColumnType::Float4 | ColumnType::Float8 | ColumnType::Floatn => SqlType::Float,
-        ColumnType::Money | ColumnType::Money4 => SqlType::Money,
-        ColumnType::Decimaln | ColumnType::Numericn => SqlType::Decimal { digits: None },
-        ColumnType::Datetime
-        | ColumnType::Datetime4
-        | ColumnType::Datetimen
-        | ColumnType::Datetime2 => SqlType::DateTime,
-        ColumnType::Daten => SqlType::Date,
-        ColumnType::Timen => SqlType::Time,
-        ColumnType::DatetimeOffsetn => SqlType::DateTimeOffset,
-        ColumnType::Guid => SqlType::Uuid,
-        ColumnType::BigVarBin | ColumnType::BigBinary | ColumnType::Image => {
-            SqlType::Binary { length: None }
-        }
-        ColumnType::BigChar | ColumnType::BigVarChar | ColumnType::Text => SqlType::Text {
-            wide: false,
-            padded: ty == ColumnType::BigChar,
-            length: None,
-        },
-        ColumnType::NVarchar | ColumnType::NChar | ColumnType::NText => SqlType::Text {
-            wide: true,
-            padded: ty == ColumnType::NChar,
-            length: None,
-        },
-        ColumnType::Xml => SqlType::Xml,
-        ColumnType::Udt => SqlType::Other("a CLR type"),
-        ColumnType::SSVariant => SqlType::Other("sql_variant"),
     }
 }
 
