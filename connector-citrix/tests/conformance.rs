@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use connector_citrix::{
     Citrix, CitrixConfig, CitrixSettings, connector_mssql::Authentication, datasets,
 };
-use connector_core::{Column, Connector, Schema, Secret, Value};
+use connector_core::{Column, Connector, Secret, Value};
 use connector_testkit::{Fault, Harness, Subject, Unsupported, Values, peer::SqlSubjects};
 
 const USER: &str = "reader";
@@ -32,14 +32,9 @@ struct CitrixHarness {
 fn subjects() -> Vec<Subject> {
     let mut declared = datasets(&SETTINGS);
     declared.retain(|dataset| SUBJECTS.contains(&dataset.name));
-    let subjects = declared.iter().map(|dataset| {
-        let columns = dataset
-            .columns
-            .iter()
-            .map(connector_mssql::dataset::SqlColumn::column);
-        let schema = Schema::new(columns).unwrap();
-        Subject::new(dataset.name, schema.with_duplicates(dataset.duplicates))
-    });
+    let subjects = declared
+        .iter()
+        .map(|dataset| Subject::new(dataset.name, dataset.schema().unwrap()));
     subjects.collect()
 }
 

@@ -7,30 +7,21 @@ use std::sync::Arc;
 
 use connector_citrix::{
     Citrix, CitrixConfig, CitrixSettings,
-    connector_mssql::{Authentication, Override, SqlDataset, dataset::SqlColumn},
+    connector_mssql::{Authentication, Override, SqlDataset},
     datasets,
 };
 use connector_core::{
-    CheckReport, Column, Connector, Cycle, DatasetExt, DatasetId, ErrorKind, Gone, NamedSink,
-    Outcome, Result, Row, Schema, Secret, Store, Type, memory::MemorySink,
+    Column, Connector, Cycle, DatasetExt, DatasetId, ErrorKind, Gone, NamedSink, Outcome, Secret,
+    Store, Type, memory::MemorySink,
 };
 use connector_testkit::{
-    Fault, ManualClock, MemoryStorage, Subject, Values,
-    generate::numbered_rows,
-    peer::{SqlSubjects, SqlTable},
+    Fault, ManualClock, MemoryStorage, Subject, generate::numbered_rows, peer::SqlSubjects,
+    read_by_key,
 };
 
 const USER: &str = "reader";
 const PASSWORD: &str = "Correct-Horse-1";
 const DATABASE: &str = "CitrixLabMonitoring";
-
-fn schema(dataset: &SqlDataset) -> Schema {
-    let columns = dataset.columns.iter().map(SqlColumn::column);
-    let schema = Schema::new(columns).unwrap();
-    schema
-        .with_duplicates(dataset.duplicates)
-        .with_gone(dataset.gone)
-}
 
 fn declared() -> Vec<SqlDataset> {
     datasets(&CitrixSettings::default())
@@ -40,7 +31,7 @@ fn subjects() -> Vec<Subject> {
     let declared = declared();
     let subjects = declared.iter();
     subjects
-        .map(|dataset| Subject::new(dataset.name, schema(dataset)))
+        .map(|dataset| Subject::new(dataset.name, dataset.schema().unwrap()))
         .collect()
 }
 
@@ -63,48 +54,6 @@ fn subject(name: &str) -> Subject {
     subjects.find(|subject| subject.name == name).unwrap()
 }
 
-async fn read(connector: &Citrix, name: &str) -> Result<Vec<Row>> {
-    let datasets = connector.datasets().await?;
-    let dataset = datasets.iter().find(|dataset| dataset.name() == name);
-    let mut rows = dataset.unwrap().collect().await?;
-    rows.sort_by_key(Row::key);
-    Ok(rows)
-}
-
-fn rows(schema: &Arc<Schema>, values: &[Values]) -> Vec<Row> {
-    let rows = values.iter();
-    let mut rows: Vec<_> = rows
-        .map(|values| Row::from_values(schema, values).unwrap())
-        .collect();
-    rows.sort_by_key(Row::key);
-    rows
-}
-
-fn fact<'a>(report: &'a CheckReport, name: &str) -> Option<&'a str> {
-    let mut facts = report.facts.iter();
-    facts
-        .find(|(known, _)| known == name)
-        .map(|(_, fact)| fact.as_str())
-}
-
-fn availability(report: &CheckReport, name: &str) -> String {
-    let mut datasets = report.datasets.iter();
-    let dataset = datasets.find(|dataset| dataset.name == name);
-    dataset.unwrap().availability.to_string()
-}
-
-/// Serves one data set with other columns than the declared ones, and the others empty.
-fn serve(source: &SqlSubjects, name: &str, columns: &[Column]) {
-    let others = subjects()
-        .into_iter()
-        .filter(|subject| subject.name != name);
-    let tables = others.map(|s| SqlTable::of(&s.name, s.schema.columns(), &[]));
-    let own = SqlTable::of(name, columns, &[]);
-    source
-        .peer()
-        .serve(&tables.chain([own]).collect::<Vec<_>>());
-}
-
 #[tokio::test]
 async fn every_data_set_is_read_as_it_is_declared() {
     let source = source();
@@ -112,9 +61,9 @@ async fn every_data_set_is_read_as_it_is_declared() {
     for subject in subjects() {
         let values = numbered_rows(&subject.schema, 40);
         source.load(&subject, &values);
-        let found = read(&connector, &subject.name).await;
+        let found = read_by_key(&connector, &subject.name).await;
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", subject.name));
-        assert_eq!(found, rows(&subject.schema, &values), "{}", subject.name);
+        assert_eq!(found, subject.rows(&values), "{}", subject.name);
     }
 }
 
@@ -154,9 +103,9 @@ async fn the_check_tells_what_can_be_read() {
     let connector = Citrix::new("lab", config(&source)).unwrap();
     let report = connector.check().await.unwrap();
     assert!(report.is_ok(), "{report:?}");
-    assert_eq!(fact(&report, "oldest connection"), None);
+    assert_eq!(report.fact("oldest connection"), None);
     assert_eq!(
-        fact(&report, "groomed records"),
+        report.fact("groomed records"),
         Some("kept as they were last read")
     );
 
@@ -166,8 +115,8 @@ async fn the_check_tells_what_can_be_read() {
     source.fault(&subject("Machine"), &Fault::Vanish);
     source.fault(&subject("SessionMetrics"), &Fault::Vanish);
     let report = connector.check().await.unwrap();
-    let oldest = fact(&report, "oldest connection").unwrap();
-    let newest = fact(&report, "newest connection").unwrap();
+    let oldest = report.fact("oldest connection").unwrap();
+    let newest = report.fact("newest connection").unwrap();
     assert!(oldest <= newest, "{oldest} {newest}");
     for (name, told) in [
         ("User", "GRANT SELECT ON [MonitorData].[User]"),
@@ -178,7 +127,7 @@ async fn the_check_tells_what_can_be_read() {
         ("SessionMetrics", "not collected: "),
         ("Session", "available"),
     ] {
-        let found = availability(&report, name);
+        let found = report.availability(name).unwrap().to_string();
         assert!(found.contains(told), "{name}: {found}");
     }
 }
@@ -189,13 +138,13 @@ async fn what_the_server_has_otherwise_is_said() {
     let connector = Citrix::new("lab", config(&source)).unwrap();
 
     source.fault(&subject("Machine"), &Fault::Vanish);
-    let error = read(&connector, "Machine").await.unwrap_err();
+    let error = read_by_key(&connector, "Machine").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
     source.fault(&subject("SessionMetrics"), &Fault::Vanish);
-    let error = read(&connector, "SessionMetrics").await.unwrap_err();
+    let error = read_by_key(&connector, "SessionMetrics").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotCollected, "{error:#}");
     source.fault(&subject("User"), &Fault::Deny);
-    let error = read(&connector, "User").await.unwrap_err();
+    let error = read_by_key(&connector, "User").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error:#}");
 
     // A column that need not be there, one that must, and one of another type.
@@ -204,21 +153,21 @@ async fn what_the_server_has_otherwise_is_said() {
         let columns = own.schema.columns().iter().filter(|c| c.name() != name);
         columns.cloned().collect()
     };
-    serve(&source, &own.name, &without("PublishedDesktopId"));
-    assert_eq!(read(&connector, &own.name).await.unwrap(), []);
+    source.serve_as(&own.name, &without("PublishedDesktopId"));
+    assert_eq!(read_by_key(&connector, &own.name).await.unwrap(), []);
     for name in ["SessionKey", "UserId"] {
-        serve(&source, &own.name, &without(name));
-        let error = read(&connector, &own.name).await.unwrap_err();
+        source.serve_as(&own.name, &without(name));
+        let error = read_by_key(&connector, &own.name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.to_string().contains(name), "{error:#}");
         let report = connector.check().await.unwrap();
-        let told = availability(&report, &own.name);
+        let told = report.availability(&own.name).unwrap().to_string();
         assert!(told.contains(&format!("missing columns: {name}")), "{told}");
     }
     let mut retyped = without("ConnectionState");
     retyped.push(Column::new("ConnectionState", Type::Text));
-    serve(&source, &own.name, &retyped);
-    let error = read(&connector, &own.name).await.unwrap_err();
+    source.serve_as(&own.name, &retyped);
+    let error = read_by_key(&connector, &own.name).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     let text = error.to_string();
     assert!(
@@ -229,8 +178,8 @@ async fn what_the_server_has_otherwise_is_said() {
     // Types that are inferred and turn out otherwise without loss.
     let mut retyped = without("PublishedDesktopId");
     retyped.push(Column::new("PublishedDesktopId", Type::Uuid));
-    serve(&source, &own.name, &retyped);
-    assert_eq!(read(&connector, &own.name).await.unwrap(), []);
+    source.serve_as(&own.name, &retyped);
+    assert_eq!(read_by_key(&connector, &own.name).await.unwrap(), []);
 }
 
 /// More rows than one range has.
@@ -241,8 +190,8 @@ async fn metrics_are_read_in_ranges() {
     let values = numbered_rows(&own.schema, 60_000);
     source.load(&own, &values);
     let connector = Citrix::new("lab", config(&source)).unwrap();
-    let found = read(&connector, &own.name).await.unwrap();
-    assert!(found == rows(&own.schema, &values));
+    let found = read_by_key(&connector, &own.name).await.unwrap();
+    assert!(found == own.rows(&values));
 }
 
 /// Syncs the sessions of two reads, of which the second lacks what was groomed away; returns what

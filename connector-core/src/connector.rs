@@ -59,6 +59,20 @@ impl CheckReport {
             .iter()
             .all(|dataset| dataset.availability.is_ok())
     }
+
+    /// Returns what was found worth knowing under a name.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        let mut facts = self.facts.iter();
+        let (_, fact) = facts.find(|(known, _)| known == name)?;
+        Some(fact)
+    }
+
+    /// Returns whether the data set of that name can be read.
+    pub fn availability(&self, name: &str) -> Option<&Availability> {
+        let mut datasets = self.datasets.iter();
+        let dataset = datasets.find(|dataset| dataset.name == name)?;
+        Some(&dataset.availability)
+    }
 }
 
 /// Whether one data set can be read.

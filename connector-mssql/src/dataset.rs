@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use connector_core::{Column, DatasetInfo, Duplicates, Gone, Type, schema};
+use connector_core::{Column, DatasetInfo, Duplicates, Gone, Result, Schema, Type, schema};
 
 /// One data set: rows of a view, a table or a join, declared as a constant.
 ///
@@ -126,6 +126,18 @@ impl SqlDataset {
         duplicates: Duplicates::Fail,
         gone: Gone::Delete,
     };
+
+    /// Returns the columns that are declared, with what becomes of duplicates and of rows that the
+    /// source no longer has. Configuration and the catalogue may add columns.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Data`](connector_core::ErrorKind::Data) when the columns have no key, or one
+    /// that can't be one.
+    pub fn schema(&self) -> Result<Schema> {
+        let schema = Schema::new(self.columns.iter().map(SqlColumn::column))?;
+        Ok(schema.with_duplicates(self.duplicates).with_gone(self.gone))
+    }
 
     /// Checks the declaration.
     ///

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use connector_core::{Column, Connector, Schema, Secret, Type, Value};
+use connector_core::{Column, Connector, Secret, Type, Value};
 use connector_sccm::{
     Sccm, SccmConfig, SccmSettings,
     connector_mssql::{Authentication, SqlDataset},
@@ -65,28 +65,11 @@ fn object(subject: &Subject) -> &'static str {
     declaration(subject).from.split_once(' ').unwrap().0
 }
 
-fn schema(dataset: &SqlDataset) -> Schema {
-    let columns = dataset.columns.iter().map(|column| {
-        let mut made = Column::new(column.name(), column.ty());
-        if column.is_key() {
-            made = made.key();
-        }
-        if column.is_nullable() {
-            made = made.null();
-        }
-        if column.is_volatile() {
-            made = made.volatile();
-        }
-        made
-    });
-    Schema::new(columns).unwrap()
-}
-
 fn subjects() -> Vec<Subject> {
     let chosen = declared().into_iter();
     chosen
         .filter(|dataset| SUBJECTS.contains(&dataset.name))
-        .map(|dataset| Subject::new(dataset.name, schema(&dataset)))
+        .map(|dataset| Subject::new(dataset.name, dataset.schema().unwrap()))
         .collect()
 }
 

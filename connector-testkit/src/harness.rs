@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use connector_core::{
-    Column, Connector, Schema, Secret, Value,
+    Column, Connector, DatasetExt, Result, Row, Schema, Secret, Value,
     schema::{Declared, bool, bytes, date, decimal, float, int, json, text, time, uuid},
 };
 
@@ -88,6 +88,40 @@ impl Subject {
             schema: Arc::new(every_type()),
         }
     }
+
+    /// Returns rows of it, by key.
+    ///
+    /// # Panics
+    ///
+    /// When the values are none of its columns'.
+    pub fn rows(&self, values: &[Values]) -> Vec<Row> {
+        let rows = values.iter().map(|values| {
+            Row::from_values(&self.schema, values).expect("values of the subject's columns")
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(Row::key);
+        rows
+    }
+}
+
+/// Reads a data set of a connector by its name; rows come by key.
+///
+/// # Errors
+///
+/// Those of [`Connector::datasets`] and of the read.
+///
+/// # Panics
+///
+/// When there is no such data set.
+pub async fn read_by_key(connector: &dyn Connector, name: &str) -> Result<Vec<Row>> {
+    let datasets = connector.datasets().await?;
+    let mut datasets = datasets.iter();
+    let dataset = datasets
+        .find(|dataset| dataset.name() == name)
+        .expect("a data set of the connector");
+    let mut rows = dataset.collect().await?;
+    rows.sort_by_key(Row::key);
+    Ok(rows)
 }
 
 /// Names and columns, and nothing of rows.

@@ -24,7 +24,7 @@ pub use certificate::{Authority, Certificate};
 pub use check::{Check, Failure, Verdict, run};
 pub use clock::ManualClock;
 pub use conformance::assert_conforms;
-pub use harness::{Fault, FaultKind, Harness, Subject, Unsupported, Values};
+pub use harness::{Fault, FaultKind, Harness, Subject, Unsupported, Values, read_by_key};
 pub use model::Model;
 pub use sink::{FaultySink, SinkFault};
 pub use storage::{CrashStorage, MemoryStorage, StorageFault, Unsynced};

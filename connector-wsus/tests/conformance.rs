@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use connector_core::{Column, Connector, Schema, Secret, Value};
+use connector_core::{Column, Connector, Secret, Value};
 use connector_testkit::{Fault, Harness, Subject, Unsupported, Values, peer::SqlSubjects};
 use connector_wsus::{Wsus, WsusConfig, WsusSettings, connector_mssql::Authentication, datasets};
 
@@ -36,14 +36,9 @@ struct WsusHarness {
 fn subjects() -> Vec<Subject> {
     let mut declared = datasets(&SETTINGS);
     declared.retain(|dataset| SUBJECTS.contains(&dataset.name) || dataset.name == COMPUTERS);
-    let subjects = declared.iter().map(|dataset| {
-        let columns = dataset
-            .columns
-            .iter()
-            .map(connector_mssql::dataset::SqlColumn::column);
-        let schema = Schema::new(columns).unwrap();
-        Subject::new(dataset.name, schema.with_duplicates(dataset.duplicates))
-    });
+    let subjects = declared
+        .iter()
+        .map(|dataset| Subject::new(dataset.name, dataset.schema().unwrap()));
     subjects.collect()
 }
 

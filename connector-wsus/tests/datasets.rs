@@ -3,33 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-use std::{net::TcpListener, sync::Arc};
+use std::net::TcpListener;
 
-use connector_core::{
-    CheckReport, Column, Connector, DatasetExt, ErrorKind, Result, Row, Schema, Secret, Type, Value,
-};
+use connector_core::{Column, Connector, ErrorKind, Schema, Secret, Type, Value};
 use connector_testkit::{
-    Fault, Subject, Values,
+    Fault, Subject,
     generate::numbered_rows,
     peer::{SqlSubjects, SqlTable},
+    read_by_key,
 };
 use connector_wsus::{
     Wsus, WsusConfig, WsusSettings,
-    connector_mssql::{Authentication, Override, SqlDataset, dataset::SqlColumn},
+    connector_mssql::{Authentication, Override, SqlDataset},
     datasets,
 };
 
 const USER: &str = "reader";
 const PASSWORD: &str = "Correct-Horse-1";
 const DATABASE: &str = "SUSDB";
-
-fn schema(dataset: &SqlDataset) -> Schema {
-    let columns = dataset.columns.iter().map(SqlColumn::column);
-    let schema = Schema::new(columns).unwrap();
-    schema
-        .with_duplicates(dataset.duplicates)
-        .with_gone(dataset.gone)
-}
 
 fn declared() -> Vec<SqlDataset> {
     datasets(&WsusSettings::default())
@@ -39,7 +30,7 @@ fn subjects() -> Vec<Subject> {
     let declared = declared();
     let subjects = declared.iter();
     subjects
-        .map(|dataset| Subject::new(dataset.name, schema(dataset)))
+        .map(|dataset| Subject::new(dataset.name, dataset.schema().unwrap()))
         .collect()
 }
 
@@ -62,48 +53,6 @@ fn subject(name: &str) -> Subject {
     subjects.find(|subject| subject.name == name).unwrap()
 }
 
-async fn read(connector: &Wsus, name: &str) -> Result<Vec<Row>> {
-    let datasets = connector.datasets().await?;
-    let dataset = datasets.iter().find(|dataset| dataset.name() == name);
-    let mut rows = dataset.unwrap().collect().await?;
-    rows.sort_by_key(Row::key);
-    Ok(rows)
-}
-
-fn rows(schema: &Arc<Schema>, values: &[Values]) -> Vec<Row> {
-    let rows = values.iter();
-    let mut rows: Vec<_> = rows
-        .map(|values| Row::from_values(schema, values).unwrap())
-        .collect();
-    rows.sort_by_key(Row::key);
-    rows
-}
-
-fn fact<'a>(report: &'a CheckReport, name: &str) -> Option<&'a str> {
-    let mut facts = report.facts.iter();
-    facts
-        .find(|(known, _)| known == name)
-        .map(|(_, fact)| fact.as_str())
-}
-
-fn availability(report: &CheckReport, name: &str) -> String {
-    let mut datasets = report.datasets.iter();
-    let dataset = datasets.find(|dataset| dataset.name == name);
-    dataset.unwrap().availability.to_string()
-}
-
-/// Serves one data set with other columns than the declared ones, and the others empty.
-fn serve(source: &SqlSubjects, name: &str, columns: &[Column]) {
-    let others = subjects()
-        .into_iter()
-        .filter(|subject| subject.name != name);
-    let tables = others.map(|s| SqlTable::of(&s.name, s.schema.columns(), &[]));
-    let own = SqlTable::of(name, columns, &[]);
-    source
-        .peer()
-        .serve(&tables.chain([own]).collect::<Vec<_>>());
-}
-
 #[tokio::test]
 async fn every_data_set_is_read_as_it_is_declared() {
     let source = source();
@@ -114,9 +63,9 @@ async fn every_data_set_is_read_as_it_is_declared() {
             values.retain(|row| row[state] != Value::Int(1));
         }
         source.load(&subject, &values);
-        let found = read(&connector, &subject.name).await;
+        let found = read_by_key(&connector, &subject.name).await;
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", subject.name));
-        assert_eq!(found, rows(&subject.schema, &values), "{}", subject.name);
+        assert_eq!(found, subject.rows(&values), "{}", subject.name);
     }
 }
 
@@ -148,7 +97,7 @@ async fn the_check_tells_what_can_be_read() {
     let connector = Wsus::new("lab", config(&source)).unwrap();
     let report = connector.check().await.unwrap();
     assert!(report.is_ok(), "{report:?}");
-    let told = fact(&report, "computers").unwrap();
+    let told = report.fact("computers").unwrap();
     assert!(
         told.starts_with("0: nobody reports to this server"),
         "{told}"
@@ -160,10 +109,10 @@ async fn the_check_tells_what_can_be_read() {
     source.fault(&subject("vCategory"), &Fault::Vanish);
     source.fault(&subject("vComputerInventory"), &Fault::Vanish);
     let report = connector.check().await.unwrap();
-    assert_eq!(fact(&report, "computers"), Some("5"));
-    let told = fact(&report, "computers of downstream servers").unwrap();
+    assert_eq!(report.fact("computers"), Some("5"));
+    let told = report.fact("computers of downstream servers").unwrap();
     assert!(told.contains("rolled up"), "{told}");
-    assert!(fact(&report, "newest report").is_some());
+    assert!(report.fact("newest report").is_some());
     for (name, told) in [
         ("vUpdate", "GRANT SELECT ON [PUBLIC_VIEWS].[vUpdate]"),
         (
@@ -173,7 +122,7 @@ async fn the_check_tells_what_can_be_read() {
         ("vComputerInventory", "not collected: "),
         ("vClassification", "available"),
     ] {
-        let found = availability(&report, name);
+        let found = report.availability(name).unwrap().to_string();
         assert!(found.contains(told), "{name}: {found}");
     }
 }
@@ -184,13 +133,15 @@ async fn what_the_server_has_otherwise_is_said() {
     let connector = Wsus::new("lab", config(&source)).unwrap();
 
     source.fault(&subject("vCategory"), &Fault::Vanish);
-    let error = read(&connector, "vCategory").await.unwrap_err();
+    let error = read_by_key(&connector, "vCategory").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
     source.fault(&subject("vComputerInventory"), &Fault::Vanish);
-    let error = read(&connector, "vComputerInventory").await.unwrap_err();
+    let error = read_by_key(&connector, "vComputerInventory")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotCollected, "{error:#}");
     source.fault(&subject("vUpdate"), &Fault::Deny);
-    let error = read(&connector, "vUpdate").await.unwrap_err();
+    let error = read_by_key(&connector, "vUpdate").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error:#}");
 
     // A column that need not be there, one that must, and one of another type.
@@ -199,21 +150,21 @@ async fn what_the_server_has_otherwise_is_said() {
         let columns = own.schema.columns().iter().filter(|c| c.name() != name);
         columns.cloned().collect()
     };
-    serve(&source, &own.name, &without("BiosName"));
-    assert_eq!(read(&connector, &own.name).await.unwrap(), []);
+    source.serve_as(&own.name, &without("BiosName"));
+    assert_eq!(read_by_key(&connector, &own.name).await.unwrap(), []);
     for name in ["ComputerTargetId", "Name"] {
-        serve(&source, &own.name, &without(name));
-        let error = read(&connector, &own.name).await.unwrap_err();
+        source.serve_as(&own.name, &without(name));
+        let error = read_by_key(&connector, &own.name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.to_string().contains(name), "{error:#}");
         let report = connector.check().await.unwrap();
-        let told = availability(&report, &own.name);
+        let told = report.availability(&own.name).unwrap().to_string();
         assert!(told.contains(&format!("missing columns: {name}")), "{told}");
     }
     let mut retyped = without("LastSyncResult");
     retyped.push(Column::new("LastSyncResult", Type::Text));
-    serve(&source, &own.name, &retyped);
-    let error = read(&connector, &own.name).await.unwrap_err();
+    source.serve_as(&own.name, &retyped);
+    let error = read_by_key(&connector, &own.name).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     let text = error.to_string();
     assert!(
@@ -242,8 +193,8 @@ async fn what_is_inferred_can_be_told() {
         .peer()
         .serve(&[SqlTable::of(&own.name, &columns, &values)]);
     let connector = Wsus::new("lab", config.clone()).unwrap();
-    let found = read(&connector, &own.name).await.unwrap();
-    assert_eq!(found, rows(&own.schema, &values));
+    let found = read_by_key(&connector, &own.name).await.unwrap();
+    assert_eq!(found, own.rows(&values));
 
     // The name that only some texts have.
     let own = subject("vComputerGroupMembership");
@@ -255,8 +206,8 @@ async fn what_is_inferred_can_be_told() {
     );
     source.peer().serve(&[other]);
     assert_eq!(
-        read(&connector, &own.name).await.unwrap(),
-        rows(&own.schema, &values)
+        read_by_key(&connector, &own.name).await.unwrap(),
+        own.rows(&values)
     );
 
     config.overrides.insert("vUpdates".into(), groups);
@@ -273,15 +224,15 @@ async fn further_columns_of_approvals_are_read() {
     let own = subject("vUpdateApproval");
     let mut columns = own.schema.columns().to_vec();
     columns.push(Column::new("AdministratorName", Type::Text).null());
-    let wider = Arc::new(Schema::new(columns).unwrap());
-    let values = numbered_rows(&wider, 3);
+    let wider = Subject::new("vUpdateApproval", Schema::new(columns).unwrap());
+    let values = numbered_rows(&wider.schema, 3);
     source
         .peer()
-        .serve(&[SqlTable::of(&own.name, wider.columns(), &values)]);
+        .serve(&[SqlTable::of(&own.name, wider.schema.columns(), &values)]);
     let connector = Wsus::new("lab", config(&source)).unwrap();
     assert_eq!(
-        read(&connector, &own.name).await.unwrap(),
-        rows(&wider, &values)
+        read_by_key(&connector, &own.name).await.unwrap(),
+        wider.rows(&values)
     );
 }
 
@@ -310,14 +261,14 @@ async fn installation_states_are_read_in_ranges_of_computers() {
         .filter(|row| row[2] != Value::Int(1))
         .cloned()
         .collect();
-    let found = read(&connector, &states.name).await.unwrap();
-    assert_eq!(found, rows(&states.schema, &applicable));
+    let found = read_by_key(&connector, &states.name).await.unwrap();
+    assert_eq!(found, states.rows(&applicable));
 
     let mut config = config(&source);
     config.product.not_applicable = true;
     let connector = Wsus::new("lab", config).unwrap();
-    let found = read(&connector, &states.name).await.unwrap();
-    assert_eq!(found, rows(&states.schema, &values));
+    let found = read_by_key(&connector, &states.name).await.unwrap();
+    assert_eq!(found, states.rows(&values));
 }
 
 #[test]

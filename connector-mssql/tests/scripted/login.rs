@@ -137,3 +137,17 @@ async fn what_is_set_is_what_the_server_sees() {
     }
     assert!(lab.reads()[0].ends_with(" OPTION (MAXDOP 1)"));
 }
+
+#[tokio::test]
+async fn a_long_statement_goes_in_packets_of_the_size_agreed_on() {
+    // The server closes the connection over a packet of another size.
+    for (server, client) in [(512, 4096), (32767, 4096), (32767, 16383)] {
+        let script = script(&[ID]).on(FROM, ids(3)).packet_size(server);
+        let mut lab = Lab::start(script).await;
+        lab.config.packet_size = client;
+        let filter = format!("'{}' <> ''", "é".repeat(40_000));
+        lab.config.datasets[0].filter = Some(filter.clone());
+        assert_eq!(lab.read().await.unwrap().len(), 3);
+        assert!(lab.reads()[0].contains(&filter));
+    }
+}

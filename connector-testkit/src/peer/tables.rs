@@ -80,6 +80,18 @@ impl SqlSubjects {
         self.subjects.clone()
     }
 
+    /// Serves one subject with other columns than its own and no rows, and the others empty.
+    pub fn serve_as(&self, name: &str, columns: &[Column]) {
+        let mut others = self.subjects();
+        others.retain(|subject| subject.name != name);
+        let mut tables: Vec<_> = others
+            .iter()
+            .map(|subject| SqlTable::of(&subject.name, subject.schema.columns(), &[]))
+            .collect();
+        tables.push(SqlTable::of(name, columns, &[]));
+        self.peer().serve(&tables);
+    }
+
     /// As [`Harness::load`](crate::Harness::load).
     pub fn load(&self, subject: &Subject, rows: &[Values]) {
         self.change(|state| {

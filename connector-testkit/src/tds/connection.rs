@@ -220,6 +220,7 @@ fn refusals(shared: &Shared, login: &Login) -> Vec<ServerError> {
 }
 
 async fn statements(mut wire: Wire, number: usize, shared: &Shared) -> io::Result<()> {
+    let mut transaction = [0; 8];
     while let Some(message) = wire.read().await? {
         let request = match message.kind {
             BATCH => request::batch(&message.payload, number).map_err(io::Error::other)?,
@@ -244,8 +245,16 @@ async fn statements(mut wire: Wire, number: usize, shared: &Shared) -> io::Resul
             }
             kind => return Err(io::Error::other(format!("a message of type {kind}"))),
         };
+        let in_it = request.transaction == transaction;
+        let begins = request.text.contains("BEGIN TRAN");
         let mut answer = Answer::new(&request, &mut wire, shared);
-        let reply = shared.answer(request);
+        let mut reply = shared.answer(request);
+        if !in_it {
+            reply = Reply::error(stranger());
+        } else if begins {
+            transaction = [1; 8];
+            token::begun(transaction, &mut answer.out);
+        }
         match answer.send(&reply).await? {
             End::Complete => {}
             End::Left => return Ok(()),
@@ -254,6 +263,13 @@ async fn statements(mut wire: Wire, number: usize, shared: &Shared) -> io::Resul
         }
     }
     Ok(())
+}
+
+/// What a statement is answered that does not name the transaction of its session.
+fn stranger() -> ServerError {
+    let message = "New request is not allowed to start because it should come with valid \
+                   transaction descriptor.";
+    ServerError::new(3989, 16, 1, message)
 }
 
 /// What becomes of the connection after an answer.

@@ -203,24 +203,27 @@ pub struct Request {
     pub procedure: Option<String>,
     /// Which connection it came over, counted from 1.
     pub connection: usize,
+    /// The descriptor of the transaction that it came in; zeros without one.
+    pub transaction: [u8; 8],
 }
 
 /// [MS-TDS] 2.2.6.7 `SQLBatch`.
 pub(super) fn batch(message: &[u8], connection: usize) -> Read<Request> {
     let mut reader = Reader { bytes: message };
-    skip_headers(&mut reader)?;
+    let transaction = transaction(&mut reader)?;
     Ok(Request {
         text: text(reader.bytes),
         parameters: Vec::new(),
         procedure: None,
         connection,
+        transaction,
     })
 }
 
 /// [MS-TDS] 2.2.6.6 RPC Request.
 pub(super) fn call(message: &[u8], connection: usize) -> Read<Request> {
     let mut reader = Reader { bytes: message };
-    skip_headers(&mut reader)?;
+    let transaction = transaction(&mut reader)?;
     let procedure = match reader.u16()? {
         u16::MAX => match reader.u16()? {
             10 => "sp_executesql".to_owned(),
@@ -249,6 +252,7 @@ pub(super) fn call(message: &[u8], connection: usize) -> Read<Request> {
             parameters,
             procedure: Some(procedure),
             connection,
+            transaction,
         });
     }
     Ok(Request {
@@ -256,13 +260,28 @@ pub(super) fn call(message: &[u8], connection: usize) -> Read<Request> {
         parameters,
         procedure: Some(procedure),
         connection,
+        transaction,
     })
 }
 
-/// `ALL_HEADERS`: [MS-TDS] 2.2.5.3.
-fn skip_headers(reader: &mut Reader<'_>) -> Read<()> {
+/// `ALL_HEADERS`, of which one names the transaction: [MS-TDS] 2.2.5.3.
+fn transaction(reader: &mut Reader<'_>) -> Read<[u8; 8]> {
+    const TRANSACTION: u16 = 2;
     let length = reader.length()?;
-    reader.take(length.saturating_sub(4)).map(drop)
+    let mut headers = Reader {
+        bytes: reader.take(length.saturating_sub(4))?,
+    };
+    let mut found = [0; 8];
+    while !headers.bytes.is_empty() {
+        let length = headers.length()?;
+        let mut header = Reader {
+            bytes: headers.take(length.saturating_sub(4))?,
+        };
+        if header.u16()? == TRANSACTION {
+            found = header.array()?;
+        }
+    }
+    Ok(found)
 }
 
 /// A value with its `TYPE_INFO`. Types without a plain meaning here come as bytes.

@@ -178,6 +178,8 @@ pub(super) struct Wire {
     /// The body of the packet that is being filled.
     output: Vec<u8>,
     packet_size: usize,
+    /// The login is over, in which the packets' size was agreed on.
+    agreed: bool,
 }
 
 impl Wire {
@@ -188,11 +190,13 @@ impl Wire {
             message: Vec::new(),
             output: Vec::new(),
             packet_size: 4096,
+            agreed: false,
         }
     }
 
     pub(super) fn set_packet_size(&mut self, packet_size: usize) {
         self.packet_size = packet_size;
+        self.agreed = true;
     }
 
     /// Whether the client begins with TLS rather than with a packet; `None` if it left.
@@ -248,6 +252,11 @@ impl Wire {
                 let Some(packet) = self.input.get(HEADER..end) else {
                     break;
                 };
+                // [MS-TDS] 2.2.3.1.3: after the login every packet but the last is of that size.
+                if self.agreed && header[1] & END_OF_MESSAGE == 0 && end != self.packet_size {
+                    let wrong = format!("a packet of {end} bytes, not of {}", self.packet_size);
+                    return Err(io::Error::other(wrong));
+                }
                 self.message.extend(packet);
                 self.input.drain(..end);
                 if header[1] & END_OF_MESSAGE != 0 {

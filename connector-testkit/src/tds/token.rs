@@ -209,6 +209,14 @@ fn changed(kind: u8, new: &str, old: &str, out: &mut Vec<u8>) {
     counted(0xE3, &body, out);
 }
 
+/// Tells the descriptor of a transaction that began: ENVCHANGE of type 8, [MS-TDS] 2.2.7.9.
+pub(super) fn begun(transaction: [u8; 8], out: &mut Vec<u8>) {
+    let mut body = vec![8, 8];
+    body.extend(transaction);
+    body.push(0);
+    counted(0xE3, &body, out);
+}
+
 /// What a login is answered with: the environment, [MS-TDS] 2.2.7.14 LOGINACK, and DONE.
 pub(super) struct LoginAnswer<'a> {
     pub(super) server: &'a str,
