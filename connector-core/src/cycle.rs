@@ -16,11 +16,15 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Counts, DatasetId, Digest},
     fold,
+    retry::Retry,
     schema::{Gone, Schema},
     sink::NamedSink,
     snapshot::{Batches, Progress, SnapshotWriter, panicked},
     time::Timestamp,
 };
+
+/// How often a read starts again when the source has forgotten it.
+const RESTARTS: u32 = 5;
 
 /// How cycles are run. Every field has a default.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,17 +243,31 @@ impl Cycle {
         let id = DatasetId::new(connector, dataset.name());
         info!("Syncing data set {}", dataset.name());
         let start = self.store.clock().elapsed();
-        let mut pass = Pass::new(self, &id);
-        // A panic in one connector's code is that data set's failure.
-        let outcome = AssertUnwindSafe(pass.run(dataset))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::Unexpected,
-                    "the read panicked; its message is on standard error",
-                ))
-            });
+        let mut restarts = 0;
+        let (pass, outcome) = loop {
+            let mut pass = Pass::new(self, &id);
+            // A panic in one connector's code is that data set's failure.
+            let outcome = AssertUnwindSafe(pass.run(dataset))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Error::new(
+                        ErrorKind::Unexpected,
+                        "the read panicked; its message is on standard error",
+                    ))
+                });
+            match outcome {
+                Err(error) if error.retry() == Retry::Restart && restarts < RESTARTS => {
+                    restarts += 1;
+                    warn!("data set {} is read again: {error:#}", dataset.name());
+                }
+                Err(error) if error.retry() == Retry::Restart => {
+                    let error = error.with_retry(Retry::Exhausted);
+                    break (pass, Err(error.with("restarts", restarts)));
+                }
+                outcome => break (pass, outcome),
+            }
+        };
         pass.report(outcome, start)
     }
 

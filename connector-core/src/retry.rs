@@ -12,6 +12,10 @@ pub enum Retry {
     Backoff,
     /// The other side named the wait.
     After(Duration),
+    /// The source has forgotten where the read was: what was read counts for nothing, and the read
+    /// can start from its beginning at once. A [`Cycle`](crate::Cycle) does that by itself, up to
+    /// five times.
+    Restart,
     /// A layer below has already tried as often as it may. Outer layers must not try again, or
     /// attempts multiply.
     Exhausted,
@@ -23,6 +27,7 @@ impl fmt::Display for Retry {
             Self::Never => f.write_str("no retry"),
             Self::Backoff => f.write_str("retry later"),
             Self::After(wait) => write!(f, "retry after {wait:?}"),
+            Self::Restart => f.write_str("read again"),
             Self::Exhausted => f.write_str("retries exhausted"),
         }
     }
