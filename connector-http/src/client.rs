@@ -6,10 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use connector_core::{Error, ErrorKind, Result, Retry};
+use connector_core::{Error, ErrorKind, Result, Retry, Secret};
 use futures::stream;
 use http::{HeaderName, HeaderValue};
 use rustls::{CertificateError, ClientConfig, RootCertStore, crypto::ring};
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -39,6 +40,10 @@ impl Client {
         request_id: Option<&'static str>,
         seed: u64,
     ) -> Result<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the client that others use"
+        )]
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(config)?)
             .redirect(reqwest::redirect::Policy::none())
@@ -117,67 +122,67 @@ impl Transport for Client {
 }
 
 fn proxies(proxy: &Proxy) -> Result<Vec<reqwest::Proxy>> {
-    let made = |proxy: reqwest::Result<reqwest::Proxy>, except: &[String]| {
-        let proxy = proxy.map_err(|error| {
-            Error::new(ErrorKind::Config, "the proxy can't be used")
-                .with_source(error.without_url())
-        })?;
-        let except = except.iter().map(String::as_str).chain([ALWAYS_DIRECT]);
-        let except = except.collect::<Vec<_>>().join(",");
-        Ok(proxy.no_proxy(reqwest::NoProxy::from_string(&except)))
-    };
     match proxy {
         Proxy::Direct => Ok(Vec::new()),
-        Proxy::Server(server) => {
-            let mut proxy = made(reqwest::Proxy::all(server.url.clone()), &server.except)?;
-            if let (Some(user), Some(password)) = (&server.user, &server.password) {
-                proxy = proxy.basic_auth(user, password.expose());
-            }
-            Ok(vec![proxy])
-        }
+        Proxy::Server(server) => Ok(vec![leading_to(reqwest::Proxy::all, server)?]),
         Proxy::Environment => {
-            let except = from_environment("NO_PROXY").into_iter().collect::<Vec<_>>();
+            let except = from_environment("NO_PROXY");
             let mut proxies = Vec::new();
-            for name in ["HTTPS_PROXY", "HTTP_PROXY"] {
+            for (name, of) in [
+                ("HTTPS_PROXY", reqwest::Proxy::https as fn(Url) -> _),
+                ("HTTP_PROXY", reqwest::Proxy::http),
+            ] {
                 let Some(address) = from_environment(name) else {
                     continue;
                 };
-                let (server, user) = environment_proxy(&address).map_err(|message| {
+                let mut server = environment_proxy(&address).map_err(|message| {
                     Error::new(ErrorKind::Config, message).with("environment", name)
                 })?;
-                let proxy = match name {
-                    "HTTPS_PROXY" => reqwest::Proxy::https(server.url),
-                    _ => reqwest::Proxy::http(server.url),
-                };
-                let mut proxy = made(proxy, &except)?;
-                if let Some((user, password)) = user {
-                    proxy = proxy.basic_auth(&user, &password);
-                }
-                proxies.push(proxy);
+                server.except.extend(except.clone());
+                proxies.push(leading_to(of, &server)?);
             }
             Ok(proxies)
         }
     }
 }
 
+fn leading_to(
+    of: fn(Url) -> reqwest::Result<reqwest::Proxy>,
+    server: &ProxyServer,
+) -> Result<reqwest::Proxy> {
+    let mut proxy = of(server.url.clone()).map_err(|error| {
+        let error = error.without_url();
+        Error::new(ErrorKind::Config, "the proxy can't be used").with_source(error)
+    })?;
+    if let (Some(user), Some(password)) = (&server.user, &server.password) {
+        proxy = proxy.basic_auth(user, password.expose());
+    }
+    let except = server.except.iter().map(String::as_str);
+    let except = except.chain([ALWAYS_DIRECT]).collect::<Vec<_>>().join(",");
+    Ok(proxy.no_proxy(reqwest::NoProxy::from_string(&except)))
+}
+
 /// Splits `http://user:password@proxy:8080`, which is how the environment has it.
-fn environment_proxy(
-    address: &str,
-) -> Result<(ProxyServer, Option<(String, String)>), &'static str> {
+fn environment_proxy(address: &str) -> Result<ProxyServer, &'static str> {
     let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
     let Some((user, host)) = rest.rsplit_once('@') else {
-        return Ok((ProxyServer::at(address)?, None));
+        return ProxyServer::at(address);
     };
     let decoded = |text: &str| {
-        // A form's rules but for `+`, which stands for itself here.
-        let text = text.replace('+', "%2B");
+        // A form's rules but for these, which stand for themselves here.
+        let text = text
+            .replace('+', "%2B")
+            .replace('=', "%3D")
+            .replace('&', "%26");
         url::form_urlencoded::parse(text.as_bytes())
             .next()
             .map_or_else(String::new, |(name, _)| name.into_owned())
     };
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    let server = ProxyServer::at(&format!("{scheme}://{host}"))?;
-    Ok((server, Some((decoded(user), decoded(password)))))
+    let mut server = ProxyServer::at(&format!("{scheme}://{host}"))?;
+    server.user = Some(decoded(user));
+    server.password = Some(Secret::new(decoded(password)));
+    Ok(server)
 }
 
 #[expect(
@@ -348,10 +353,11 @@ mod tests {
 
     #[test]
     fn a_proxy_of_the_environment_may_have_a_password() {
-        let (server, user) = environment_proxy("http://u%40acme:p%3A+w@proxy:8080").unwrap();
+        let server = environment_proxy("http://u%40acme:p%3A+w=&@proxy:8080").unwrap();
         assert_eq!(server.url.as_str(), "http://proxy:8080/");
-        assert_eq!(user, Some(("u@acme".to_owned(), "p:+w".to_owned())));
-        let (server, user) = environment_proxy("proxy:3128").unwrap();
-        assert_eq!((server.url.port(), user), (Some(3128), None));
+        assert_eq!(server.user.as_deref(), Some("u@acme"));
+        assert_eq!(server.password.unwrap().expose(), "p:+w=&");
+        let server = environment_proxy("proxy:3128").unwrap();
+        assert_eq!((server.url.port(), server.user), (Some(3128), None));
     }
 }

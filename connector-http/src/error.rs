@@ -211,20 +211,17 @@ fn in_json(json: &Value, depth: usize, found: &mut (Option<String>, Option<Strin
         _ => None,
     };
     if let Some(mut text) = text.filter(|text| !text.is_empty()) {
-        match serde_json::from_str::<Value>(&text) {
-            Ok(nested @ Value::Object(_)) => {
-                let before = found.1.take();
-                in_json(&nested, depth - 1, found);
-                if found.1.is_none() {
-                    found.1 = before.or(Some(text));
-                }
+        if let Ok(nested @ Value::Object(_)) = serde_json::from_str(&text) {
+            let before = found.1.take();
+            in_json(&nested, depth - 1, found);
+            if found.1.is_none() {
+                found.1 = before.or(Some(text));
             }
-            _ => {
-                if let Some(detail) = field(&["detail"]).and_then(Value::as_str) {
-                    text = format!("{text}: {detail}");
-                }
-                found.1 = Some(text);
+        } else {
+            if let Some(detail) = field(&["detail"]).and_then(Value::as_str) {
+                text = format!("{text}: {detail}");
             }
+            found.1 = Some(text);
         }
     }
 }

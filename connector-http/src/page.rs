@@ -109,8 +109,8 @@ pub struct Pages {
     most: Most,
     expired: fn(&Refusal) -> bool,
     at: At,
-    /// How many pages and rows were seen, and how many bytes were read.
-    pages: u64,
+    /// How many pages were given out, with how many rows and bytes.
+    given: u64,
     rows: u64,
     bytes: Arc<AtomicU64>,
     /// The marks of links, tokens and keys that were followed.
@@ -154,7 +154,7 @@ impl Pages {
             most: Most::default(),
             expired: |_| false,
             at: At::Next(Box::new(next)),
-            pages: 0,
+            given: 0,
             rows: 0,
             bytes: Arc::default(),
             followed,
@@ -198,7 +198,7 @@ impl Pages {
             }
         };
         let sent = self.transport.send(request).await;
-        self.pages += 1;
+        self.given += 1;
         match sent {
             Ok(mut response) => {
                 let bytes = Arc::clone(&self.bytes);
@@ -208,17 +208,17 @@ impl Pages {
                 Ok(Some(response))
             }
             Err(error)
-                if self.pages > 1 && Refusal::of(&error).is_some_and(|r| (self.expired)(r)) =>
+                if self.given > 1 && Refusal::of(&error).is_some_and(|r| (self.expired)(r)) =>
             {
                 Err(Error::new(
                     ErrorKind::Incomplete,
                     "the source has forgotten the walk through its pages: it starts again",
                 )
                 .with_retry(Retry::Backoff)
-                .with("page", self.pages)
+                .with("page", self.given)
                 .with_source(Expired(error)))
             }
-            Err(error) => Err(error.with("page", self.pages)),
+            Err(error) => Err(error.with("page", self.given)),
         }
     }
 
@@ -236,14 +236,14 @@ impl Pages {
         self.rows += seen.rows;
         let next = self
             .after(seen)
-            .map_err(|error| error.with("page", self.pages))?;
+            .map_err(|error| error.with("page", self.given))?;
         let bytes = self.bytes.load(Relaxed);
-        if next.is_some() && (self.pages >= self.most.pages || bytes >= self.most.bytes) {
+        if next.is_some() && (self.given >= self.most.pages || bytes >= self.most.bytes) {
             return Err(Error::new(
                 ErrorKind::Source,
                 "the source has more pages than were thought possible, and is not read to the end",
             )
-            .with("pages", self.pages)
+            .with("pages", self.given)
             .with("bytes", bytes));
         }
         self.at = next.map_or(At::End, |next| At::Next(Box::new(next)));
@@ -273,7 +273,7 @@ impl Pages {
                 limit,
                 size,
             } => {
-                let reached = self.pages.saturating_mul(size);
+                let reached = self.given.saturating_mul(size);
                 if more(seen, size, reached) {
                     set(&mut request.url, offset, &reached.to_string());
                     set(&mut request.url, limit, &size.to_string());
@@ -364,7 +364,7 @@ impl fmt::Debug for Pages {
         f.debug_struct("Pages")
             .field("first", &self.first)
             .field("page", &self.page)
-            .field("pages", &self.pages)
+            .field("pages", &self.given)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
@@ -378,7 +378,7 @@ pub struct Expired(Error);
 impl Expired {
     /// Returns whether that is what an error comes from.
     pub fn led_to(error: &Error) -> bool {
-        std::error::Error::source(error).is_some_and(|cause| cause.is::<Self>())
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Self>)
     }
 }
 

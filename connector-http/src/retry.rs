@@ -144,3 +144,53 @@ fn date(text: &str) -> Option<Timestamp> {
     let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
     Timestamp::from_ticks(i64::try_from(since.as_nanos() / 100).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Option<Duration> {
+        parse_retry_after(text, || "2026-11-21T00:00:00.5Z".parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_no_wait_is_none() {
+        for text in [
+            "", "-1", "soon", "1e3", "1.2.3", ".", "inf", "NaN", "0x10", "3 s",
+        ] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_have_three_forms_and_may_be_over() {
+        for (text, seconds) in [
+            ("Sat, 21 Nov 2026 00:00:10 GMT", 10),
+            ("Saturday, 21-Nov-26 00:00:10 GMT", 10),
+            ("Sat Nov 21 00:00:10 2026", 10),
+            ("Fri, 20 Nov 2026 00:00:10 GMT", 0),
+            ("Thu, 21 Nov 2126 00:00:10 GMT", LONGEST.as_secs()),
+        ] {
+            assert_eq!(parsed(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_never_rounded_down(whole in 0..600_000_u64, part in proptest::option::of("[0-9]{0,9}")) {
+            let text = match &part {
+                Some(part) => format!("{whole}.{part}"),
+                None => whole.to_string(),
+            };
+            let more = part.is_some_and(|part| part.bytes().any(|digit| digit != b'0'));
+            let waited = parsed(&text).unwrap().as_secs();
+            prop_assert_eq!(waited, whole + u64::from(more));
+        }
+
+        #[test]
+        fn nothing_panics_or_waits_for_ever(text in "\\PC{0,40}|[0-9.]{0,400}") {
+            prop_assert!(parsed(&text).unwrap_or_default() <= LONGEST);
+        }
+    }
+}

@@ -123,7 +123,8 @@ impl SignIn for ManagedIdentity {
         let answer = read_token(reply).await?;
         let lives = answer.expires_in.or_else(|| {
             let now = self.clock.now().ticks().div_euclid(10_000_000);
-            u64::try_from(i64::try_from(answer.expires_on?).ok()? - now).ok()
+            let ends = i64::try_from(answer.expires_on?).ok()?;
+            u64::try_from(ends.saturating_sub(now)).ok()
         });
         let token = Token::bearer(&answer.access_token);
         Ok(match lives {

@@ -24,7 +24,7 @@ pub enum Proof {
     /// By a secret that both know.
     Secret(Secret),
     /// By a certificate that the service knows.
-    Certificate(Assertion),
+    Certificate(Box<Assertion>),
 }
 
 /// Signs in as an application: `grant_type=client_credentials`.
@@ -180,14 +180,13 @@ impl SignIn for PasswordGrant {
                 }
             }
         }
-        let mut answer = match answer {
-            Some(answer) => answer,
-            None => {
-                let mut form = self.form("password");
-                form.add("username", &self.user);
-                form.hide("password", self.password.clone());
-                form.ask(transport, &self.endpoint).await?
-            }
+        let mut answer = if let Some(answer) = answer {
+            answer
+        } else {
+            let mut form = self.form("password");
+            form.add("username", &self.user);
+            form.hide("password", self.password.clone());
+            form.ask(transport, &self.endpoint).await?
         };
         *self.refresh.lock().await = answer.refresh_token.take();
         Ok(answer.token())

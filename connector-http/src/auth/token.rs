@@ -11,6 +11,9 @@ use crate::transport::Response;
 /// How long before its end a token is renewed: long enough for the clocks of both sides to differ.
 const EARLY: Duration = Duration::from_mins(5);
 
+/// No token is taken to live longer: beyond that, clocks overflow.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// For how long a sign-in that was refused is not tried again.
 const REFUSED: Duration = Duration::from_mins(5);
 
@@ -152,11 +155,11 @@ impl Cache {
                 state.sign_ins += 1;
                 state.refused = None;
                 let now = Instant::now();
-                let early = |lives: Duration| now + (lives - EARLY.min(lives / 4));
+                let lives = token.lives.map(|lives| lives.min(LONGEST));
                 let live = Live {
                     number: state.sign_ins,
-                    renew: token.lives.map(early),
-                    ends: token.lives.map(|lives| now + lives),
+                    renew: lives.map(|lives| now + lives.saturating_sub(EARLY.min(lives / 4))),
+                    ends: lives.map(|lives| now + lives),
                     token,
                 };
                 state.live = Some(live.clone());

@@ -30,7 +30,7 @@ async fn no_window_holds_more_than_the_quota() {
         // From any request on, the one that comes after a full quota is a minute later.
         for (first, after) in times.iter().zip(times.iter().skip(quota)) {
             assert!(
-                *after - *first >= MINUTE - Duration::from_millis(2),
+                *after + Duration::from_millis(2) >= *first + MINUTE,
                 "{times:?}"
             );
         }
@@ -60,11 +60,9 @@ async fn one_wait_holds_the_whole_group() {
         transport.send(get("/").group("a")),
         transport.send(get("/").group("b")),
     );
-    (
-        second.unwrap(),
-        other.unwrap(),
-        first.await.unwrap().unwrap(),
-    );
+    second.unwrap();
+    other.unwrap();
+    first.await.unwrap().unwrap();
     let times: Vec<_> = script.times().iter().map(Duration::as_secs).collect();
     assert_eq!(times, [0, 1, 30, 30]);
 }

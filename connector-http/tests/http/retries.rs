@@ -24,8 +24,7 @@ async fn waits_as_long_as_it_is_told_in_each_of_the_forms() {
         let script = Scripted::in_turn([busy, HttpReply::json("1")]);
         let reply = stack(&script).send(get("/")).await.unwrap();
         assert_eq!(text(reply).await, "1");
-        let between = script.times()[1] - script.times()[0];
-        assert_eq!(between.as_secs(), waited, "{told}");
+        assert_eq!(script.times()[1].as_secs(), waited, "{told}");
     }
 }
 
@@ -49,7 +48,7 @@ async fn waits_a_growing_random_time_when_it_is_not_told() {
     assert!(times.last().unwrap() <= &(900 * SECOND));
     for (i, pair) in times.windows(2).enumerate() {
         let most = (3 * SECOND * 2_u32.pow(u32::try_from(i).unwrap())).min(180 * SECOND);
-        assert!(pair[1] - pair[0] <= most + SECOND, "{times:?}");
+        assert!(pair[1] <= pair[0] + most + SECOND, "{times:?}");
     }
     // Random, so not two the same; and from a seed, so the same each time.
     let again = Scripted::in_turn([HttpReply::status(503)]);
@@ -107,8 +106,9 @@ async fn what_is_not_idempotent_is_sent_again_only_when_it_was_refused() {
     }
     let script = Scripted::in_turn([HttpReply::status(429), HttpReply::status(201)]);
     stack(&script).send(post()).await.unwrap();
-    let bodies: Vec<_> = script.requests().iter().map(|r| r.text()).collect();
-    assert_eq!(bodies, ["x", "x"]);
+    let requests = script.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| request.body == b"x"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -370,7 +370,11 @@ async fn a_certificate_signs() {
         let assertion =
             Assertion::new(&certificate, signature, Arc::new(TokioClock::new())).unwrap();
         let script = source("600");
-        let sign_in = ClientCredentials::new(url(ENDPOINT), "app", Proof::Certificate(assertion));
+        let sign_in = ClientCredentials::new(
+            url(ENDPOINT),
+            "app",
+            Proof::Certificate(Box::new(assertion)),
+        );
         let transport = signed_in(&script, sign_in);
         transport.send(get("/")).await.unwrap();
         tokio::time::sleep(Duration::from_mins(9)).await;

@@ -19,13 +19,13 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
 ) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
-    while let Some(mut request) = read(&mut stream).await? {
+    while let Some(mut request) = next(&mut stream).await? {
         request.connection = connection;
         request.client_certificate.clone_from(&client_certificate);
         let is_head = request.method == "HEAD";
         // RFC 9110, 9.3.6: a proxy joins the client and the host that it names.
         let joins = request.method == "CONNECT";
-        let reply = shared.answer(request);
+        let reply = shared.answer(&request);
         if let Some(host) = shared.tunnel
             && joins
             && reply.status == 200
@@ -86,6 +86,22 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
+/// Reads a request. What is none, such as the start of TLS, is told so.
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufStream<S>,
+) -> io::Result<Option<HttpRequest>> {
+    let request = read(stream).await;
+    if let Err(error) = &request
+        && error.kind() == io::ErrorKind::InvalidData
+    {
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+            .await?;
+        stream.flush().await?;
+    }
+    request
+}
+
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufStream<S>,
 ) -> io::Result<Option<HttpRequest>> {
@@ -121,7 +137,9 @@ async fn line<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         match stream.read_u8().await {
             Ok(b'\n') => break,
-            Ok(byte) if line.len() < MOST => line.push(byte),
+            Ok(byte) if line.len() < MOST && (byte >= b' ' || byte == b'\r' || byte == b'\t') => {
+                line.push(byte);
+            }
             Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),

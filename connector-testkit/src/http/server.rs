@@ -89,11 +89,11 @@ struct Seen {
 }
 
 impl Shared {
-    pub(super) fn answer(&self, request: HttpRequest) -> HttpReply {
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpReply {
         // Recorded first: a reply may be what a test waits for.
         self.seen
             .send_modify(|seen| seen.requests.push(request.clone()));
-        (self.handler)(&request)
+        (self.handler)(request)
     }
 }
 
