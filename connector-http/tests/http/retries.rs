@@ -54,6 +54,11 @@ async fn waits_a_growing_random_time_when_it_is_not_told() {
     let again = Scripted::in_turn([HttpReply::status(503)]);
     stack(&again).send(get("/")).await.unwrap_err();
     assert_eq!(times, again.times());
+    let other = Scripted::in_turn([HttpReply::status(503)]);
+    let seeded = layers(SERVICE, HttpConfig::default()).seed(8);
+    let transport = seeded.over(other.clone()).unwrap();
+    transport.send(get("/")).await.unwrap_err();
+    assert_ne!(times[1], other.times()[1]);
 }
 
 #[tokio::test(start_paused = true)]
