@@ -129,6 +129,8 @@ impl Transport for Scripted {
         asked.body = request.body.to_vec();
         let at = self.start.elapsed();
         self.seen.lock().unwrap().push((at, asked.clone()));
+        // Others get to send theirs before this one's reply is there.
+        tokio::task::yield_now().await;
         let reply = (self.handler)(&asked);
         if !reply.is_begun() {
             if reply.hangs() {

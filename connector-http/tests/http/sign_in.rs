@@ -519,7 +519,13 @@ async fn a_user_signs_in_again_by_refresh_token() {
         .collect();
     assert_eq!(
         grants,
-        ["password", "refresh_token", "refresh_token", "password"]
+        [
+            "password",
+            "refresh_token",
+            "refresh_token",
+            "refresh_token",
+            "password"
+        ]
     );
 }
 
