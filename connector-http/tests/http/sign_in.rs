@@ -488,7 +488,8 @@ async fn an_identity_that_is_not_there_is_told_from_one_that_is_not_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_signs_in_again_by_refresh_token() {
-    let script = Scripted::new(|request| {
+    let refreshed = AtomicUsize::new(0);
+    let script = Scripted::new(move |request| {
         if !is_login(request) {
             return HttpReply::status(200);
         }
@@ -499,6 +500,10 @@ async fn a_user_signs_in_again_by_refresh_token() {
                 assert_eq!(field(request, "client_secret").as_deref(), Some("x"));
                 HttpReply::json(r#"{"access_token":"a","expires_in":1800,"refresh_token":"r1"}"#)
             }
+            // No new one: the old one is still good.
+            ("refresh_token", Some("r1")) if refreshed.fetch_add(1, SeqCst) == 0 => {
+                HttpReply::json(r#"{"access_token":"b","expires_in":1800}"#)
+            }
             ("refresh_token", Some("r1")) => {
                 HttpReply::json(r#"{"access_token":"b","expires_in":1800,"refresh_token":"r2"}"#)
             }
@@ -508,7 +513,7 @@ async fn a_user_signs_in_again_by_refresh_token() {
     let grant = PasswordGrant::new(url(ENDPOINT), "me", Secret::new("p"))
         .client("app", Some(Secret::new("x")));
     let transport = signed_in(&script, grant);
-    for _ in 0..3 {
+    for _ in 0..4 {
         transport.send(get("/")).await.unwrap();
         tokio::time::sleep(Duration::from_mins(28)).await;
     }
