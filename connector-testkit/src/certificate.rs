@@ -50,7 +50,8 @@ impl Certificate {
         &self.der
     }
 
-    pub(crate) fn key_pem(&self) -> &str {
+    /// Returns the private key as PEM, for a client that presents the certificate.
+    pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
@@ -110,6 +111,13 @@ impl Authority {
         let mut params = server_params(names);
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2019, 12, 31);
+        self.sign(&params)
+    }
+
+    /// Issues a certificate that a client presents.
+    pub fn issue_client(&self, name: &str) -> Certificate {
+        let mut params = server_params(&[name]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params)
     }
 

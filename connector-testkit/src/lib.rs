@@ -11,6 +11,7 @@ mod clock;
 mod conformance;
 pub mod generate;
 mod harness;
+pub mod http;
 mod model;
 pub mod peer;
 mod sink;
