@@ -1,0 +1,4 @@
+#![doc = include_str!("../README.md")]
+
+/// So that a program that embeds this connector needs no other dependency.
+pub use connector_core;
