@@ -2,3 +2,5 @@
 
 /// So that a program that embeds this connector needs no other dependency.
 pub use connector_core;
+
+pub mod decode;
