@@ -4,3 +4,6 @@
 pub use connector_core;
 
 pub mod decode;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

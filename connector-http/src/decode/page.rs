@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use connector_core::{Batch, Error, ErrorKind, Result, RowTarget, RowWriter, Schema, Value};
+use connector_core::{Batch, Error, ErrorKind, Result, Schema, Value};
 
 use super::{
     cell::{self, Scratch},
-    reply::{Reply, ReplyColumn},
+    reply::Reply,
     scan::{Cell, Fault, Kind, Scan, What},
     tree::{ROOT, Tree, Wrong},
 };
@@ -151,15 +151,7 @@ impl PageDecoder {
     ///
     /// [`ErrorKind::Unexpected`] when there is no such column.
     pub fn give(&mut self, column: &str, value: Value<'static>) -> Result<()> {
-        let given = self.reply.columns.iter().filter(|column| column.given);
-        match given.zip(&mut self.record.given).find(|(known, _)| known.name == column) {
-            Some((_, place)) => *place = value,
-            None => {
-                return Err(Error::new(ErrorKind::Unexpected, "no column is given by that name")
-                    .with("data set", self.reply.name)
-                    .with("column", column));
-            }
-        }
+        *self.reply.given_place(column, &mut self.record.given)? = value;
         Ok(())
     }
 
@@ -197,7 +189,9 @@ impl PageDecoder {
         let listed = self
             .around(&mut scan, ROOT, 0, rows)
             .and_then(|listed| {
-                let end = scan.end().map_err(|fault| Failure::Wrong(fault.into(), Part::Envelope));
+                let end = scan
+                    .end()
+                    .map_err(|fault| Failure::Wrong(fault.into(), Part::Envelope));
                 end.map(|()| listed)
             })
             .map_err(|failure| self.explain(failure))?;
@@ -207,7 +201,10 @@ impl PageDecoder {
             return Err(self.error(ErrorKind::Source, "the reply is an error, not records"));
         }
         if !listed {
-            let error = self.error(ErrorKind::Data, "the reply has no records where they should be");
+            let error = self.error(
+                ErrorKind::Data,
+                "the reply has no records where they should be",
+            );
             return Err(error.with("path", self.reply.list));
         }
         let count = self.fact(self.count, page).map(|count| count.parse());
@@ -278,12 +275,7 @@ impl PageDecoder {
         }
     }
 
-    fn list(
-        &mut self,
-        scan: &mut Scan<'_>,
-        depth: u32,
-        rows: &mut Batch,
-    ) -> Result<bool, Failure> {
+    fn list(&mut self, scan: &mut Scan<'_>, depth: u32, rows: &mut Batch) -> Result<bool, Failure> {
         let wrong = |fault: Fault| Failure::Wrong(fault.into(), Part::Envelope);
         match scan.peek().map_err(wrong)? {
             b'{' => self.record.read(scan, depth, rows)?,
@@ -311,7 +303,11 @@ impl PageDecoder {
     fn explain(&self, failure: Failure) -> Error {
         let row = self.record.records;
         let located = |error: Error, at: usize| {
-            let error = if row == 0 { error } else { error.with("row", row) };
+            let error = if row == 0 {
+                error
+            } else {
+                error.with("row", row)
+            };
             error.with("byte", at)
         };
         match failure {
@@ -331,7 +327,10 @@ impl PageDecoder {
                 located(self.at_node(error, node, part), at)
             }
             Failure::Wrong(Wrong::NoObject(node, at), part) => {
-                let error = self.error(ErrorKind::Data, "the reply has no object where one should be");
+                let error = self.error(
+                    ErrorKind::Data,
+                    "the reply has no object where one should be",
+                );
                 located(self.at_node(error, node, part), at)
             }
             Failure::Misfit(misfit, column, at) => {
@@ -340,7 +339,10 @@ impl PageDecoder {
                 located(error.with("column", column.name), at)
             }
             Failure::NoArray(at) => {
-                let error = self.error(ErrorKind::Data, "the reply has no array where one should be");
+                let error = self.error(
+                    ErrorKind::Data,
+                    "the reply has no array where one should be",
+                );
                 located(error.with("path", self.reply.each), at)
             }
             // It names the column and a row of its own counting.
@@ -412,12 +414,7 @@ impl Rows {
     }
 
     /// Reads the record that comes next and writes its row, or its rows.
-    fn read(
-        &mut self,
-        scan: &mut Scan<'_>,
-        depth: u32,
-        rows: &mut Batch,
-    ) -> Result<(), Failure> {
+    fn read(&mut self, scan: &mut Scan<'_>, depth: u32, rows: &mut Batch) -> Result<(), Failure> {
         self.records += 1;
         let wrong = |wrong: Wrong| Failure::Wrong(wrong, Part::Record);
         let is_object = scan.peek().map_err(|fault| wrong(fault.into()))? == b'{';
@@ -443,7 +440,10 @@ impl Rows {
         // Once more along what is known to be whole: columns of the record may have come later.
         let mut scan = Scan::new(scan.page(), array.start as usize + 1);
         let mut is_first = true;
-        while scan.next(is_first, b']').map_err(|fault| wrong(fault.into()))? {
+        while scan
+            .next(is_first, b']')
+            .map_err(|fault| wrong(fault.into()))?
+        {
             let start = scan.at();
             self.elements.fill(Cell::ABSENT);
             if let Some((_, element)) = &mut self.each {
@@ -466,7 +466,7 @@ impl Rows {
                 Source::Record(cell) => self.cells[cell],
                 Source::Element(cell) => self.elements[cell],
                 Source::Given(value) => {
-                    write_given(&mut row, column, &self.given[value])
+                    cell::write_given(&mut row, column, &self.given[value])
                         .map_err(|misfit| Failure::Misfit(misfit, place, start))?;
                     continue;
                 }
@@ -481,16 +481,4 @@ impl Rows {
         }
         row.end().map_err(|error| Failure::Row(error, start))
     }
-}
-
-fn write_given<T: RowTarget>(
-    row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
-    value: &Value<'static>,
-) -> Result<(), cell::Misfit> {
-    if value.is_null() {
-        return cell::null(row, column, cell::Misfit::Missing);
-    }
-    row.value(value);
-    Ok(())
 }

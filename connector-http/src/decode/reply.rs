@@ -161,9 +161,7 @@ impl Reply {
     pub fn schema(&self) -> Result<Schema> {
         let schema = Schema::new(self.columns.iter().map(ReplyColumn::column))
             .map_err(|error| error.with("data set", self.name))?;
-        Ok(schema
-            .with_duplicates(self.duplicates)
-            .with_gone(self.gone))
+        Ok(schema.with_duplicates(self.duplicates).with_gone(self.gone))
     }
 
     /// Returns what to ask for: the first names of all paths, each once, with commas between. That
