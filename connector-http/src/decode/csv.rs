@@ -270,11 +270,9 @@ impl CsvDecoder {
     }
 
     fn read_header(&mut self, bytes: &[u8], from: usize) -> Result<()> {
-        let wrong = |error: Error| error.with("byte", self.offset + from as u64);
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(wrong(
-                self.error(ErrorKind::Data, "the header is not UTF-8"),
-            ));
+            let error = self.error(ErrorKind::Data, "the header is not UTF-8");
+            return Err(error.with("byte", self.offset + from as u64));
         };
         let cells = 0..self.record.cells.len();
         let headers: Vec<&str> = cells
@@ -290,7 +288,7 @@ impl CsvDecoder {
             let first = found.next();
             if found.next().is_some() {
                 let error = self.error(ErrorKind::Data, "the file has a header twice");
-                return Err(wrong(error.with("header", header)));
+                return Err(error.with("header", header));
             }
             Ok(first)
         };
@@ -320,7 +318,7 @@ impl CsvDecoder {
         }
         if !missing.is_empty() {
             let error = self.error(ErrorKind::Data, "the file lacks headers that are needed");
-            return Err(wrong(error.with("headers", missing.join(", "))));
+            return Err(error.with("headers", missing.join(", ")));
         }
         let used = |place: usize| {
             sources

@@ -173,7 +173,6 @@ impl PageDecoder {
         if u32::try_from(page.len()).is_err() {
             return Err(self.error(ErrorKind::Data, "the reply is over 4 GiB"));
         }
-        let page = page.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(page);
         let page = std::str::from_utf8(page).map_err(|error| {
             let (kind, what) = match error.error_len() {
                 Some(_) => (ErrorKind::Data, "the reply is not UTF-8"),
@@ -185,7 +184,9 @@ impl PageDecoder {
         self.envelope.begin();
         self.around.fill(Cell::ABSENT);
         self.record.records = 0;
-        let mut scan = Scan::new(page, 0);
+        // A mark that RFC 8259 lets a reader pass over.
+        let start = if page.starts_with('\u{feff}') { 3 } else { 0 };
+        let mut scan = Scan::new(page, start);
         let listed = self
             .around(&mut scan, ROOT, 0, rows)
             .and_then(|listed| {
