@@ -129,17 +129,17 @@ fn member(page: &mut String, column: &ReplyColumn, number: u64, place: u64) -> R
     let mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ (place << 17)) >> 20;
     let path = column.path();
     match column.ty() {
-        Type::Bool => write!(page, "{}", mixed % 2 == 0)?,
+        Type::Bool => write!(page, "{}", mixed.is_multiple_of(2))?,
         Type::Int => write!(
             page,
             "{}",
-            if mixed % 8 == 0 {
+            if mixed.is_multiple_of(8) {
                 0
             } else {
                 mixed % 2_000_000_000_000
             }
         )?,
-        Type::Timestamp if mixed % 4 == 0 => page.push_str("\"0001-01-01T00:00:00Z\""),
+        Type::Timestamp if mixed.is_multiple_of(4) => page.push_str("\"0001-01-01T00:00:00Z\""),
         Type::Timestamp => write!(
             page,
             "\"202{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:07}Z\"",
@@ -168,7 +168,7 @@ fn member(page: &mut String, column: &ReplyColumn, number: u64, place: u64) -> R
                 write!(page, "\"user.{number}@contoso.onmicrosoft.com\"")?;
             }
             ("deviceName" | "managedDeviceName", _) => {
-                write!(page, "\"DESKTOP-{:07}\"", mixed % 10_000_000)?
+                write!(page, "\"DESKTOP-{:07}\"", mixed % 10_000_000)?;
             }
             ("operatingSystem", _) => page.push_str("\"Windows\""),
             ("osVersion", _) => write!(page, "\"10.0.22631.{}\"", mixed % 5000)?,

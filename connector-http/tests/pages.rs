@@ -224,7 +224,7 @@ fn samples_of_apps_policies_and_licences_are_rows() {
         (
             &APPS,
             "v1.0-intune-devices-detectedapp-list-1",
-            "caf60db6-0db6-caf6-b60d-f6cab60df6ca|#microsoft.graph.detectedApp|Display Name value|-|-|-|-|-|-|-|10|11",
+            "caf60db6-0db6-caf6-b60d-f6cab60df6ca|#microsoft.graph.detectedApp|Display Name value|-|-|-|-|-|Version value|-|10|11",
         ),
         (
             &USERS,
@@ -461,7 +461,7 @@ fn what_is_wrong_is_named_and_never_shown() {
         (
             "{\"value\":[7]}",
             ErrorKind::Data,
-            "the reply has no object where one should be (data set: odd, path: , row: 1, byte: 10)",
+            "the reply has no object where one should be (data set: odd, row: 1, byte: 10)",
         ),
         (
             "{\"value\":7}",
@@ -589,4 +589,26 @@ fn what_to_ask_for_is_made_from_the_columns() {
     assert_eq!(ACTIONS.select(), "id,deviceActionResults");
     assert_eq!(ODD.select(), "id,n,price,load,state,day,at,seen,on,owner");
     assert_eq!(ODD.schema().unwrap().columns().len(), 12);
+}
+
+#[tokio::test]
+async fn a_page_in_chunks_is_the_page_and_no_larger_than_allowed() {
+    let page = sample("v1.0-subscribedsku-list-1");
+    let mut decoder = PageDecoder::new(&SKUS).unwrap();
+    let mut rows = Batch::new(Arc::clone(decoder.schema()));
+    for len in [1, 100, page.len()] {
+        let chunks = || futures::stream::iter(page.chunks(len).map(Ok));
+        let facts = decoder.decode_chunks(chunks(), page.len(), &mut rows);
+        assert_eq!(facts.await.unwrap().rows, 2);
+        let error = decoder.decode_chunks(chunks(), page.len() - 1, &mut rows);
+        let error = error.await.unwrap_err().to_string();
+        let limit = page.len() - 1;
+        assert_eq!(
+            error,
+            format!(
+                "the reply is larger than is allowed (data set: subscribed_skus, bytes: {limit})"
+            )
+        );
+    }
+    assert_eq!(rows.len(), 6);
 }

@@ -304,17 +304,12 @@ impl CsvDecoder {
             if let (None, Some(instead)) = (place, column.instead) {
                 place = find(instead)?;
             }
-            sources.push(match place {
-                Some(place) => Source::Header(place),
-                None => {
-                    if column.optional {
-                        optional.push(column.name);
-                    } else {
-                        missing.push(column.path);
-                    }
-                    Source::Missing
-                }
-            });
+            sources.push(place.map_or(Source::Missing, Source::Header));
+            if place.is_none() && column.optional {
+                optional.push(column.name);
+            } else if place.is_none() {
+                missing.push(column.path);
+            }
         }
         if !missing.is_empty() {
             let error = self.error(ErrorKind::Data, "the file lacks headers that are needed");

@@ -60,14 +60,14 @@ impl Download {
     /// Those of the chunks, of [`CsvDecoder`] and of [`Unzip`], which name the data set;
     /// [`ErrorKind::Data`] when the file is larger than allowed; [`ErrorKind::Cancelled`] when the
     /// read was stopped.
-    pub async fn read<B: AsRef<[u8]>>(
+    pub async fn read<B>(
         self,
         chunks: impl Stream<Item = Result<B>> + Send,
         mut decoder: CsvDecoder,
         out: &mut SnapshotWriter,
     ) -> Result<CsvFacts>
     where
-        B: Send,
+        B: AsRef<[u8]> + Send,
     {
         let name = decoder.reply().name;
         let mut chunks = std::pin::pin!(chunks);
@@ -79,18 +79,15 @@ impl Download {
             let chunk = chunk?;
             let mut rest = chunk.as_ref();
             loop {
-                let part = match &mut zip {
-                    Some(zip) => {
-                        let len = zip
-                            .read(&mut rest, &mut unpacked)
-                            .map_err(|error| error.with("data set", name))?;
-                        &unpacked[..len]
-                    }
-                    None => {
-                        let (part, behind) = rest.split_at(rest.len().min(UNPACKED_BYTES));
-                        rest = behind;
-                        part
-                    }
+                let part = if let Some(zip) = &mut zip {
+                    let len = zip
+                        .read(&mut rest, &mut unpacked)
+                        .map_err(|error| error.with("data set", name))?;
+                    &unpacked[..len]
+                } else {
+                    let (part, behind) = rest.split_at(rest.len().min(UNPACKED_BYTES));
+                    rest = behind;
+                    part
                 };
                 if part.is_empty() {
                     break;

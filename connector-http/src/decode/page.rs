@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use connector_core::{Batch, Error, ErrorKind, Result, Schema, Value};
 
+use futures::{Stream, StreamExt};
+
 use super::{
     cell::{self, Scratch},
     reply::Reply,
     scan::{Cell, Fault, Kind, Scan, What},
-    tree::{ROOT, Tree, Wrong},
+    tree::{Member, ROOT, Tree, Wrong},
 };
 
 const CUT: &str = "the reply was cut short";
@@ -67,6 +69,8 @@ pub struct PageDecoder {
     error: Option<usize>,
     around: Vec<Cell>,
     record: Rows,
+    /// The last page that came in chunks.
+    page: Vec<u8>,
 }
 
 /// What makes rows of a record.
@@ -132,6 +136,7 @@ impl PageDecoder {
             around: vec![Cell::ABSENT; envelope.cells()],
             envelope,
             record: Rows::new(reply),
+            page: Vec::new(),
         })
     }
 
@@ -227,6 +232,38 @@ impl PageDecoder {
         })
     }
 
+    /// Writes the rows of a page that arrives in chunks; see [`decode`](Self::decode). The chunks
+    /// are put together first, in memory that is used again for the next page.
+    ///
+    /// # Errors
+    ///
+    /// Those of the chunks and of [`decode`](Self::decode); [`ErrorKind::Data`] when the page is
+    /// larger than `max_bytes`.
+    pub async fn decode_chunks<B>(
+        &mut self,
+        chunks: impl Stream<Item = Result<B>> + Send,
+        max_bytes: usize,
+        rows: &mut Batch,
+    ) -> Result<PageFacts>
+    where
+        B: AsRef<[u8]> + Send,
+    {
+        let mut chunks = std::pin::pin!(chunks);
+        let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            if chunk.as_ref().len() > max_bytes - page.len() {
+                let error = self.error(ErrorKind::Data, "the reply is larger than is allowed");
+                return Err(error.with("bytes", max_bytes));
+            }
+            page.extend_from_slice(chunk.as_ref());
+        }
+        let facts = self.decode(&page, rows);
+        self.page = page;
+        facts
+    }
+
     fn key_of_last(&self, rows: &Batch) -> Vec<Value<'static>> {
         let columns = self.schema.columns().iter().enumerate();
         let key = columns.filter(|(_, column)| column.is_key());
@@ -266,8 +303,10 @@ impl PageDecoder {
         loop {
             let member = self.envelope.next_member(scan, node, &mut place, is_first);
             match member.map_err(wrong)? {
-                Some(Some(member)) => listed |= self.around(scan, member, depth + 1, rows)?,
-                Some(None) => {
+                Some(Member::Wanted(member)) => {
+                    listed |= self.around(scan, member, depth + 1, rows)?;
+                }
+                Some(Member::Other) => {
                     scan.value(depth + 1).map_err(|fault| wrong(fault.into()))?;
                 }
                 None => return Ok(listed),
@@ -375,8 +414,9 @@ impl PageDecoder {
         };
         let of_record = !matches!(part, Part::Envelope);
         let mut columns = self.reply.columns.iter();
-        match columns.find(|column| of_record && column.path == path) {
+        match columns.find(|column| of_record && !column.given && column.path == path) {
             Some(column) => error.with("column", column.name),
+            None if path.is_empty() => error,
             None => error.with("path", path),
         }
     }

@@ -200,7 +200,7 @@ impl<'a> Scan<'a> {
         let start = self.offset();
         let mut kind = Kind::Text;
         loop {
-            self.to_special();
+            self.find_special();
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let end = self.offset();
@@ -219,7 +219,7 @@ impl<'a> Scan<'a> {
 
     /// Goes to the next quote, backslash or control character, or to the end.
     #[inline]
-    fn to_special(&mut self) {
+    fn find_special(&mut self) {
         while let Some(step) = self.bytes[self.at..].first_chunk::<STEP>() {
             let bytes = u8x16::new(*step);
             let special = bytes.simd_eq(u8x16::splat(b'"'))

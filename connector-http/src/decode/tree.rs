@@ -61,6 +61,14 @@ impl Names {
     }
 }
 
+/// A member of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Member {
+    /// One that is looked for, by its node.
+    Wanted(usize),
+    Other,
+}
+
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wrong {
@@ -154,7 +162,7 @@ impl Tree {
         object: usize,
         place: &mut usize,
         is_first: bool,
-    ) -> Result<Option<Option<usize>>, Wrong> {
+    ) -> Result<Option<Member>, Wrong> {
         if !scan.next_name(is_first)? {
             return Ok(None);
         }
@@ -175,7 +183,7 @@ impl Tree {
             }
             *met = self.now;
         }
-        Ok(Some(node))
+        Ok(Some(node.map_or(Member::Other, Member::Wanted)))
     }
 
     /// Finds a name that is not the expected one.
@@ -251,8 +259,8 @@ impl Tree {
         let (mut place, mut is_first) = (0, true);
         while let Some(member) = self.next_member(scan, node, &mut place, is_first)? {
             match member {
-                Some(member) => self.fill(scan, member, cells, depth + 1)?,
-                None => {
+                Member::Wanted(member) => self.fill(scan, member, cells, depth + 1)?,
+                Member::Other => {
                     scan.value(depth + 1)?;
                 }
             }
