@@ -126,7 +126,7 @@ pub fn page(data: &[u8]) {
 /// Numbers that `serde_json` rounds may differ in the last bit; its own documents are in its order.
 fn same((ours, theirs): (&Value<'_>, &Value<'_>)) -> bool {
     match (ours, theirs) {
-        (Value::Float(a), Value::Float(b)) => a == b || (a - b).abs() <= a.abs() * 1e-15,
+        (Value::Float(a), Value::Float(b)) => (a - b).abs() <= a.abs() * 1e-15,
         (Value::Json(a), Value::Json(b)) => {
             let read = |text: &str| serde_json::from_str::<Json>(text).expect("it is JSON");
             read(a) == read(b)

@@ -319,6 +319,10 @@ fn what_is_wrong_is_named_and_never_shown() {
             "the column is timestamp, the value is not a time with an offset such as 2024-05-31T17:30:00Z (data set: mailboxes, column: synced_at, row: 2, byte: 116)",
         ),
         (
+            b"b,1,2,,s3cr3t\n",
+            "the record has 5 cells, the header 4 (data set: mailboxes, row: 2, byte: 116)",
+        ),
+        (
             b"b,s3cr3t\n",
             "the record has 2 cells, the header 4 (data set: mailboxes, row: 2, byte: 116)",
         ),

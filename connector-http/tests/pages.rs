@@ -611,4 +611,18 @@ async fn a_page_in_chunks_is_the_page_and_no_larger_than_allowed() {
         );
     }
     assert_eq!(rows.len(), 6);
+    // Rows of another declaration can't follow them.
+    let mut other = PageDecoder::new(&PLANS).unwrap();
+    let error = other.decode(&page, &mut rows).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+}
+
+#[test]
+fn nothing_of_a_page_is_left_for_the_next() {
+    let mut decoder = PageDecoder::new(&ODD).unwrap();
+    let mut rows = Batch::new(Arc::clone(decoder.schema()));
+    let first = br#"{"@odata.nextLink":"x","@odata.count":9,"value":[]}"#;
+    assert_eq!(decoder.decode(first, &mut rows).unwrap().count, Some(9));
+    let last = decoder.decode(br#"{"value":[]}"#, &mut rows).unwrap();
+    assert_eq!(last, PageFacts::default());
 }
