@@ -120,6 +120,27 @@ async fn damage_is_found_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn what_an_archive_says_of_its_file_must_be_so() {
+    let place = |bytes: &[u8], mark: &[u8]| bytes.windows(4).position(|at| at == mark).unwrap();
+    for (name, mark, offset) in [
+        // Checksum and both sizes before the file, behind it, and in the directory.
+        ("deflated", b"PK\x03\x04", 14),
+        ("deflated", b"PK\x03\x04", 18),
+        ("deflated", b"PK\x03\x04", 22),
+        ("streamed", b"PK\x07\x08", 4),
+        ("streamed", b"PK\x07\x08", 8),
+        ("streamed", b"PK\x07\x08", 12),
+        ("deflated", b"PK\x01\x02", 16),
+    ] {
+        let mut bytes = archive(name);
+        let at = place(&bytes, mark) + offset;
+        bytes[at] = bytes[at].wrapping_sub(1);
+        let error = unpack(&bytes, 1 << 20).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "{name} {offset}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn what_can_not_be_unpacked_is_named() {
     for (name, message) in [
         (

@@ -53,30 +53,30 @@ fn a_million_rows_go_through_little_memory() {
     };
     // Packed while it is read: sizes and checksum come behind the file.
     take(b"PK\x03\x04\x14\0\x08\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0a");
-    let (mut packer, mut sum) = (
+    let (mut deflate, mut sum) = (
         DeflateEncoder::new(Vec::new(), Compression::fast()),
         Crc::new(),
     );
     let (mut packed, mut bytes) = (0, 0);
-    let mut add = |packer: &mut DeflateEncoder<Vec<u8>>, line: &[u8]| {
-        packer.write_all(line).unwrap();
+    let mut add = |deflate: &mut DeflateEncoder<Vec<u8>>, line: &[u8]| {
+        deflate.write_all(line).unwrap();
         sum.update(line);
         bytes += line.len() as u64;
     };
-    add(&mut packer, b"Device,Name\r\n");
+    add(&mut deflate, b"Device,Name\r\n");
     for row in 0..ROWS {
         let name = row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         add(
-            &mut packer,
+            &mut deflate,
             format!("{row},\"Product, {name:x}\"\r\n").as_bytes(),
         );
-        if packer.get_ref().len() > 64 << 10 {
-            let chunk = std::mem::take(packer.get_mut());
+        if deflate.get_ref().len() > 64 << 10 {
+            let chunk = std::mem::take(deflate.get_mut());
             packed += chunk.len() as u64;
             take(&chunk);
         }
     }
-    let rest = packer.finish().unwrap();
+    let rest = deflate.finish().unwrap();
     packed += rest.len() as u64;
     take(&rest);
     let (packed, bytes) = (
