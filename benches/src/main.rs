@@ -10,8 +10,8 @@ use std::{
 };
 
 use benches::{
-    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, Result, Run, SqlServer, Work, idle,
-    interleaved, print_table, usage_of,
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, PAGE, Result, Run, SqlServer, Work,
+    idle, interleaved, print_table, usage_of,
 };
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
@@ -74,6 +74,10 @@ enum Measure {
     Idle,
     /// A first cycle over a SQL Server, against only reading its rows.
     SqlServer,
+    /// Pages of JSON into rows, against a `serde_json::Value` a page; a tenth of the rows.
+    Json,
+    /// An export of CSV into rows, plain and packed, against only parsing it.
+    Export,
     /// Ten times as many rows.
     Growth,
     /// Ten times as many rows, twenty columns, 64 MiB; with rows kept, and with digests.
@@ -125,6 +129,8 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Sqlite => bench.sqlite()?,
             Measure::Idle => bench.idle()?,
             Measure::SqlServer => bench.sqlserver()?,
+            Measure::Json => bench.json()?,
+            Measure::Export => bench.export()?,
             Measure::Growth => bench.growth()?,
             Measure::Large => bench.large()?,
         });
@@ -349,6 +355,92 @@ impl Bench {
             ratio(one, &single, bars(Some(0.9))),
             ratio(two, &double, bars(Some(1.5))),
             ratio(steady, &unchanged, bars(None)),
+        ])
+    }
+
+    fn json(&self) -> Result<Vec<Figure>> {
+        // At least three times as fast.
+        let bars = Bars {
+            cpu: Some(AtMost(1.0 / 3.0)),
+            wall: Some(AtMost(1.0 / 3.0)),
+            ..Bars::default()
+        };
+        let page = self.data.empty("page.json")?;
+        usage_of(&mut self.data.work("write-page", [&page]))?;
+        let rows = (self.rows / 10).max(PAGE).to_string();
+        let run = |name, values: bool| {
+            let mut command = self.data.work("page-rows", [&page]);
+            command.args(["--rows", &rows]);
+            if values {
+                command.arg("--values");
+            }
+            Run::new(name, move || usage_of(&mut command))
+        };
+        let (floor, work) = ("JSON by way of values", "JSON pages into rows");
+        let runs = [
+            run(floor, true),
+            run("JSON by way of values again", true),
+            run(work, false),
+        ];
+        let [values, again, decoded] = interleaved(self.rounds, runs)?;
+        if values.report != decoded.report {
+            return Err("the rows are others than by way of values".into());
+        }
+        let ratio = |name, used, bars| Figure::ratio(name, used, floor, &values, bars);
+        Ok(vec![
+            ratio("JSON by way of values again", &again, Bars::default()),
+            ratio(work, &decoded, bars),
+        ])
+    }
+
+    fn export(&self) -> Result<Vec<Figure>> {
+        // At least half of the rows in the same time.
+        let bars = Bars {
+            cpu: Some(AtMost(2.0)),
+            wall: Some(AtMost(2.0)),
+            peak: Some(AtMost(16.0)),
+            ..Bars::default()
+        };
+        let (file, archive) = (
+            self.data.empty("installs.csv")?,
+            self.data.empty("installs.zip")?,
+        );
+        let mut write = self.data.work("write-installs", [&file]);
+        usage_of(write.args(["--rows", &self.rows.to_string()]))?;
+        usage_of(&mut self.data.work("pack", [&file, &archive]))?;
+        let parse = |name| {
+            let mut command = self.data.work("parse", [&file]);
+            Run::new(name, move || usage_of(&mut command))
+        };
+        let mut plain = self.data.work("install-rows", [&file]);
+        let mut packed = self.data.work("install-rows", [&archive]);
+        packed.arg("--packed");
+        let (floor, work, zip) = (
+            "parse installs",
+            "installs into rows",
+            "packed installs into rows",
+        );
+        let runs = [
+            parse(floor),
+            parse("parse installs again"),
+            Run::new(work, move || usage_of(&mut plain)),
+            Run::new(zip, move || usage_of(&mut packed)),
+        ];
+        let [parsed, again, plain, packed] = interleaved(self.rounds, runs)?;
+        for used in [&plain, &packed] {
+            if used.report != parsed.report {
+                return Err("the rows are not as many as were parsed".into());
+            }
+        }
+        let ratio = |name, used, bars| Figure::ratio(name, used, floor, &parsed, bars);
+        let small = Bars {
+            peak: bars.peak,
+            ..Bars::default()
+        };
+        Ok(vec![
+            ratio("parse installs again", &again, Bars::default()),
+            ratio(work, &plain, bars),
+            ratio(zip, &packed, small),
         ])
     }
 

@@ -23,7 +23,7 @@ use crate::{
     COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
     child::print,
     counted::{CountedStorage, NoSink},
-    sqlserver,
+    replies, sqlserver,
 };
 
 /// One thing to measure, done in a process of its own.
@@ -112,6 +112,45 @@ pub enum Work {
         #[arg(long)]
         connections: usize,
     },
+    /// Write a page of devices as a reply of JSON has them.
+    WritePage {
+        /// Where to.
+        file: PathBuf,
+    },
+    /// Make rows of that page, again and again.
+    PageRows {
+        /// The page.
+        file: PathBuf,
+        /// How many rows in all.
+        #[arg(long)]
+        rows: u64,
+        /// By way of a `serde_json::Value` a page.
+        #[arg(long)]
+        values: bool,
+    },
+    /// Write an export of installs.
+    WriteInstalls {
+        /// Where to.
+        file: PathBuf,
+        /// How many rows.
+        #[arg(long)]
+        rows: u64,
+    },
+    /// Pack a file into a zip archive.
+    Pack {
+        /// The file.
+        file: PathBuf,
+        /// The archive.
+        archive: PathBuf,
+    },
+    /// Make rows of an export.
+    InstallRows {
+        /// The export.
+        file: PathBuf,
+        /// It is a zip archive.
+        #[arg(long)]
+        packed: bool,
+    },
     /// Be the program `datasync`.
     Host {
         /// Its arguments.
@@ -180,6 +219,17 @@ impl Work {
                 port,
                 connections,
             } => runtime()?.block_on(sqlserver::cycle(port, authority, &state, connections))?,
+            Self::WritePage { file } => replies::write_page(&file)?,
+            Self::PageRows { file, rows, values } => {
+                if values {
+                    replies::page_values(&file, rows)?
+                } else {
+                    replies::page_rows(&file, rows)?
+                }
+            }
+            Self::WriteInstalls { file, rows } => replies::write_installs(&file, rows)?,
+            Self::Pack { file, archive } => replies::pack(&file, &archive)?,
+            Self::InstallRows { file, packed } => replies::install_rows(&file, packed)?,
             Self::Host { arguments } => {
                 let program = OsString::from("datasync");
                 return Ok(datasync::run(std::iter::once(program).chain(arguments)));

@@ -4,8 +4,12 @@ mod auth;
 mod checked;
 mod client;
 mod config;
+pub mod decode;
 mod download;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limit;
 mod page;
 mod retry;
@@ -24,6 +28,6 @@ pub use config::{ClientCertificate, HttpConfig, HttpTimeouts, Proxy, ProxyServer
 pub use download::download;
 pub use error::Refusal;
 pub use limit::Quota;
-pub use page::{Expired, Most, Page, Pages, Seen, restarting};
+pub use page::{Most, Page, Pages, Seen};
 pub use stack::{Service, Stack};
 pub use transport::{Body, Credential, Receive, Request, Response, Transport};

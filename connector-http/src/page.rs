@@ -17,6 +17,7 @@ use connector_core::{Error, ErrorKind, Result, Retry};
 use url::Url;
 
 use crate::{
+    decode::PageFacts,
     error::Refusal,
     transport::{Request, Response, Transport, shown},
 };
@@ -63,6 +64,22 @@ pub struct Seen {
     /// than asked for is then not taken for the last: sources leave rows out that a credential may
     /// not see, after they have counted them.
     pub total: Option<u64>,
+}
+
+impl From<&PageFacts> for Seen {
+    /// A last key of one column becomes its text; one of several columns is none.
+    fn from(facts: &PageFacts) -> Self {
+        let last_key = match &facts.last_key[..] {
+            [key] => Some(key.to_string()),
+            _ => None,
+        };
+        Self {
+            rows: facts.records as u64,
+            next: facts.next.clone(),
+            last_key,
+            total: facts.count,
+        }
+    }
 }
 
 /// What a walk may come to at most.
@@ -181,8 +198,8 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// As [`Transport::send`]. [`ErrorKind::Incomplete`] with [`Expired`] as its cause when the
-    /// source has forgotten the walk; see [`restarting`]. [`ErrorKind::Unexpected`] when it was not
+    /// As [`Transport::send`]. [`ErrorKind::Incomplete`] with [`Retry::Restart`] when the source has
+    /// forgotten the walk: a cycle then reads the data set again. [`ErrorKind::Unexpected`] when it was not
     /// said what the page before held.
     pub async fn next(&mut self) -> Result<Option<Response>> {
         // A walk that failed is over: what follows an error would look whole.
@@ -212,11 +229,11 @@ impl Pages {
             {
                 Err(Error::new(
                     ErrorKind::Incomplete,
-                    "the source has forgotten the walk through its pages: it starts again",
+                    "the source has forgotten the walk through its pages",
                 )
-                .with_retry(Retry::Backoff)
+                .with_retry(Retry::Restart)
                 .with("page", self.given)
-                .with_source(Expired(error)))
+                .with_source(error))
             }
             Err(error) => Err(error.with("page", self.given)),
         }
@@ -368,54 +385,4 @@ impl fmt::Debug for Pages {
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
-}
-
-/// The cause of an error that is a walk forgotten by its source: everything that was read of it is
-/// dropped, and a new one starts.
-#[derive(Debug)]
-pub struct Expired(Error);
-
-impl Expired {
-    /// Returns whether that is what an error comes from.
-    pub fn led_to(error: &Error) -> bool {
-        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Self>)
-    }
-}
-
-impl fmt::Display for Expired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Expired {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-/// Walks again from the first page when the source has forgotten a walk, so many times at most.
-///
-/// `walk` starts from nothing each time: it drops what it had from the walk before, so it is not
-/// for rows that were written already.
-///
-/// # Errors
-///
-/// Those of the walk; the last one when it was forgotten each time, as [`Retry::Exhausted`].
-pub async fn restarting<T>(times: u32, mut walk: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    for _ in 0..times {
-        match walk().await {
-            Err(error) if Expired::led_to(&error) => {
-                tracing::warn!(%error, "the walk starts again");
-            }
-            other => return other,
-        }
-    }
-    walk().await.map_err(|error| {
-        if Expired::led_to(&error) {
-            error.with_retry(Retry::Exhausted).with("restarts", times)
-        } else {
-            error
-        }
-    })
 }

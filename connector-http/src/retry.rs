@@ -67,7 +67,7 @@ impl Retrying {
                     .f64();
                 Some(pause.min(LONGEST_PAUSE).mul_f64(random))
             }
-            Retry::Never | Retry::Exhausted => None,
+            Retry::Never | Retry::Restart | Retry::Exhausted => None,
         }
     }
 }

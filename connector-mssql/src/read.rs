@@ -321,7 +321,7 @@ impl Worker {
             let passes = match error.retry() {
                 Retry::Backoff => Some(pause),
                 Retry::After(pause) => Some(pause),
-                Retry::Never | Retry::Exhausted => None,
+                Retry::Never | Retry::Restart | Retry::Exhausted => None,
             };
             // What was half read on it is still on its way.
             self.link = None;

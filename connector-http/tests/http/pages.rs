@@ -1,7 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use connector_core::{Error, ErrorKind, Result, Retry};
-use connector_http::{Expired, Most, Page, Pages, Refusal, Request, Seen, restarting};
+use connector_http::{Most, Page, Pages, Refusal, Request, Seen};
 use connector_testkit::http::{HttpReply, HttpRequest};
 
 use crate::lab::{Scripted, get, stack, text};
@@ -213,36 +213,21 @@ fn forgotten() -> HttpReply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_walk_that_was_forgotten_starts_again_so_many_times() {
-    for (failures, walks) in [(2, Some(3)), (9, None)] {
-        let mut replies = Vec::new();
-        for _ in 0..failures {
-            replies.extend([to("/b"), forgotten()]);
-        }
-        replies.extend([to("/b"), to("")]);
-        let script = Scripted::in_turn(replies);
-        let transport = stack(&script);
-        let walked = restarting(5, async || {
-            let pages = Pages::new(Arc::clone(&transport), get("/a"), Page::Link);
-            walk(pages.expired(expired)).await
-        })
-        .await;
-        if let Some(walks) = walks {
-            assert_eq!(walked.unwrap(), 2);
-            assert_eq!(script.requests().len(), walks * 2);
-        } else {
-            let error = walked.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Incomplete);
-            assert_eq!(error.retry(), Retry::Exhausted);
-            assert!(Expired::led_to(&error) && Refusal::of(&error).is_some());
-            assert_eq!(script.requests().len(), 12);
-        }
-    }
+async fn a_walk_that_was_forgotten_is_to_start_again() {
+    let script = Scripted::in_turn([to("/b"), forgotten()]);
+    let pages = Pages::new(stack(&script), get("/a"), Page::Link);
+    let error = walk(pages.expired(expired)).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Incomplete, Retry::Restart)
+    );
+    assert!(Refusal::of(&error).is_some());
+    assert_eq!(script.requests().len(), 2);
     // On the first page it is something else, and would be for ever.
     let script = Scripted::in_turn([forgotten()]);
     let pages = Pages::new(stack(&script), get("/a"), Page::Link).expired(expired);
     let error = walk(pages).await.unwrap_err();
-    assert!(!Expired::led_to(&error));
+    assert_eq!(error.retry(), Retry::Never);
 }
 
 #[tokio::test(start_paused = true)]
