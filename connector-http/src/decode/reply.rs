@@ -204,7 +204,7 @@ pub struct ReplyColumn {
     pub(crate) name: &'static str,
     pub(crate) path: &'static str,
     pub(crate) ty: Type,
-    pub(crate) instead: Option<&'static str>,
+    pub(crate) instead: [Option<&'static str>; 2],
     pub(crate) key: bool,
     pub(crate) nullable: bool,
     pub(crate) volatile: bool,
@@ -294,9 +294,18 @@ impl ReplyColumn {
     }
 
     /// Names another header to take when a CSV file lacks the first: an older or newer spelling.
+    /// There may be two, of which the first that is there is taken.
+    ///
+    /// # Panics
+    ///
+    /// When there are more; in a constant that is a compile error.
     #[must_use]
     pub const fn or(mut self, header: &'static str) -> Self {
-        self.instead = Some(header);
+        match self.instead {
+            [None, _] => self.instead[0] = Some(header),
+            [_, None] => self.instead[1] = Some(header),
+            _ => panic!("a column has two other headers at most"),
+        }
         self
     }
 
@@ -448,7 +457,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
         name,
         path,
         ty,
-        instead: None,
+        instead: [None; 2],
         key: false,
         nullable: false,
         volatile: false,
