@@ -1,14 +1,30 @@
 //! What is read, declared as data.
 
-use connector_core::{DatasetInfo, Result, Schema};
+use connector_core::{DatasetInfo, Duplicates, Result, Schema};
 use connector_http::decode::Reply;
 
 use crate::cloud::Cloud;
 
+/// What the columns of a collection are declared from: [`Reply::ODATA`], where an object that moves
+/// from one page to another while they are read may be there twice, and one of its rows is kept.
+pub const LIST: Reply = Reply {
+    duplicates: Duplicates::KeepGreatest,
+    ..Reply::ODATA
+};
+
+/// What those of a single object are declared from.
+pub const OBJECT: Reply = Reply {
+    duplicates: Duplicates::KeepGreatest,
+    ..Reply::NEW
+};
+
+/// What those of a file are declared from, where a key may repeat.
+pub const FILE: Reply = OBJECT;
+
 /// One data set of Graph, declared as a constant.
 ///
 /// ```
-/// use connector_graph::{Call, Collection, GraphDataset, group};
+/// use connector_graph::{Call, Collection, GraphDataset, LIST, group};
 /// use connector_graph::decode::{Reply, text, int};
 ///
 /// pub const DETECTED_APPS: GraphDataset = GraphDataset {
@@ -22,7 +38,7 @@ use crate::cloud::Cloud;
 ///             text("displayName", "displayName").null(),
 ///             int("sizeInByte", "sizeInByte").zero_is_null(),
 ///         ],
-///         ..Reply::ODATA
+///         ..LIST
 ///     },
 ///     call: Call::Collection(Collection::new("deviceManagement/detectedApps").top(1000)),
 ///     group: group::DEVICES,
@@ -44,9 +60,8 @@ pub struct GraphDataset {
     /// The least application permissions, all of which are needed.
     pub permissions: &'static [&'static str],
 
-    /// The columns. Its name is the data set's. For [`Call::Collection`] it is made from
-    /// [`Reply::ODATA`], for all others from [`Reply::NEW`], unless what an [`Each`] gets is a
-    /// collection again.
+    /// The columns. Its name is the data set's. It is made from [`LIST`] where collections are read,
+    /// and else from [`OBJECT`] or [`FILE`].
     pub reply: Reply,
 
     /// The call that gives the rows.

@@ -20,4 +20,6 @@ pub use connector_core;
 pub use connector_core::{Settings, settings};
 pub use connector_http;
 pub use connector_http::decode;
-pub use dataset::{Call, Collection, Each, Export, GraphDataset, Report, Version};
+pub use dataset::{
+    Call, Collection, Each, Export, FILE, GraphDataset, LIST, OBJECT, Report, Version,
+};
