@@ -26,6 +26,7 @@ mod retry;
 mod row;
 pub mod schema;
 mod secret;
+mod settings;
 mod sink;
 mod snapshot;
 mod time;
@@ -46,6 +47,10 @@ pub use retry::Retry;
 pub use row::{Batch, Key, KeyHash, Row, RowHash, RowRef, RowTarget, RowWriter};
 pub use schema::{Column, Duplicates, Gone, Schema, Type};
 pub use secret::Secret;
+/// For [`settings!`].
+#[doc(hidden)]
+pub use serde;
+pub use settings::{Settings, unknown_setting};
 pub use sink::{NamedSink, Sink};
 pub use snapshot::{BlockingWriter, Progress, SnapshotWriter};
 pub use time::{Date, LocalTimestamp, ParseError, Timestamp};

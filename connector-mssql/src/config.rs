@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf, time::Duration};
 
-use connector_core::{Duplicates, Error, ErrorKind, Gone, Result, Secret, Type};
+use connector_core::{
+    Duplicates, Error, ErrorKind, Gone, Result, Secret, Settings, Type, unknown_setting,
+};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{
-    server::{ServerName, Sources},
-    settings::Settings,
-};
+use crate::server::{ServerName, Sources};
 
 /// Says which SQL Server database to read, as whom and how.
 ///
@@ -296,7 +295,7 @@ impl<'de, S: Settings> de::Visitor<'de> for Visitor<S> {
                 "dataset" => config.datasets = map.next_value()?,
                 other => {
                     if !config.product.take(other, &mut map)? {
-                        return Err(unknown::<A::Error>(other, S::NAMES));
+                        return Err(unknown_setting(other, S::NAMES, NAMES));
                     }
                 }
             }
@@ -322,18 +321,6 @@ impl<'de, S: Settings> de::Visitor<'de> for Visitor<S> {
         }
         Ok(config)
     }
-}
-
-fn unknown<E: de::Error>(name: &str, own: &[&str]) -> E {
-    let known: Vec<_> = own
-        .iter()
-        .chain(NAMES)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    E::custom(format!(
-        "unknown field `{name}`, expected one of {}",
-        known.join(", ")
-    ))
 }
 
 /// As whom to sign in. In configuration files a table with `method` and what belongs to it.

@@ -14,7 +14,6 @@ mod name;
 mod objects;
 mod read;
 mod server;
-mod settings;
 mod statement;
 mod types;
 
@@ -24,10 +23,7 @@ pub use config::{
 pub use connector::SqlServer;
 /// So that a program that embeds this connector needs no other dependency.
 pub use connector_core;
+pub use connector_core::{Settings, settings};
 pub use dataset::SqlDataset;
 pub use objects::ReadObject;
-/// For [`settings!`].
-#[doc(hidden)]
-pub use serde;
 pub use server::{ServerName, Source, Sources};
-pub use settings::Settings;

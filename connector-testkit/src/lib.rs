@@ -10,6 +10,8 @@ mod check;
 mod clock;
 mod conformance;
 pub mod generate;
+#[cfg(feature = "http")]
+pub mod graph;
 mod harness;
 pub mod http;
 mod model;

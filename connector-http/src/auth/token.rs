@@ -73,6 +73,11 @@ impl Token {
         self
     }
 
+    /// Returns what is sent, with what stands before the token (`Bearer `).
+    pub fn value(&self) -> &Secret {
+        &self.value
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         self.value.expose() == other.value.expose()
     }

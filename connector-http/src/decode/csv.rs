@@ -301,8 +301,10 @@ impl CsvDecoder {
                 continue;
             }
             let mut place = find(column.path)?;
-            if let (None, Some(instead)) = (place, column.instead) {
-                place = find(instead)?;
+            for instead in column.instead.into_iter().flatten() {
+                if place.is_none() {
+                    place = find(instead)?;
+                }
             }
             sources.push(place.map_or(Source::Missing, Source::Header));
             if place.is_none() && column.optional {

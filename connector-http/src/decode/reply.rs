@@ -204,7 +204,7 @@ pub struct ReplyColumn {
     pub(crate) name: &'static str,
     pub(crate) path: &'static str,
     pub(crate) ty: Type,
-    pub(crate) instead: Option<&'static str>,
+    pub(crate) instead: [Option<&'static str>; 2],
     pub(crate) key: bool,
     pub(crate) nullable: bool,
     pub(crate) volatile: bool,
@@ -212,6 +212,7 @@ pub struct ReplyColumn {
     pub(crate) given: bool,
     pub(crate) from_text: bool,
     pub(crate) to_text: bool,
+    pub(crate) or_empty: bool,
     pub(crate) utc: bool,
     pub(crate) joined: Option<&'static str>,
     pub(crate) unknown: Unknown,
@@ -294,9 +295,18 @@ impl ReplyColumn {
     }
 
     /// Names another header to take when a CSV file lacks the first: an older or newer spelling.
+    /// There may be two, of which the first that is there is taken.
+    ///
+    /// # Panics
+    ///
+    /// When there are more; in a constant that is a compile error.
     #[must_use]
     pub const fn or(mut self, header: &'static str) -> Self {
-        self.instead = Some(header);
+        match self.instead {
+            [None, _] => self.instead[0] = Some(header),
+            [_, None] => self.instead[1] = Some(header),
+            _ => panic!("a column has two other headers at most"),
+        }
         self
     }
 
@@ -317,6 +327,19 @@ impl ReplyColumn {
     pub const fn to_text(mut self) -> Self {
         assert!(matches!(self.ty, Type::Text), "only text can take a text");
         self.to_text = true;
+        self
+    }
+
+    /// Takes null, or a member that is missing, for the empty text: for a part of a key that need not
+    /// be there.
+    ///
+    /// # Panics
+    ///
+    /// On a column that is not text; in a constant that is a compile error.
+    #[must_use]
+    pub const fn or_empty(mut self) -> Self {
+        assert!(matches!(self.ty, Type::Text), "only text can be empty");
+        self.or_empty = true;
         self
     }
 
@@ -448,7 +471,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
         name,
         path,
         ty,
-        instead: None,
+        instead: [None; 2],
         key: false,
         nullable: false,
         volatile: false,
@@ -456,6 +479,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
         given: false,
         from_text: false,
         to_text: false,
+        or_empty: false,
         utc: false,
         joined: None,
         unknown: Unknown {

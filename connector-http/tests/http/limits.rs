@@ -2,10 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use connector_core::ErrorKind;
 use connector_http::{HttpConfig, Quota};
-use connector_testkit::http::HttpReply;
+use connector_testkit::http::{HttpReply, Scripted};
 use futures::future::join_all;
 
-use crate::lab::{SERVICE, Scripted, get, layers, stack};
+use crate::lab::{SERVICE, get, layers, stack};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

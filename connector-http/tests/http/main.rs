@@ -2,6 +2,7 @@
 //! still, and over sockets where these matter.
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+mod graph;
 mod lab;
 mod limits;
 mod pages;

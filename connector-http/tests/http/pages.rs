@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use connector_core::{Error, ErrorKind, Result, Retry};
 use connector_http::{Most, Page, Pages, Refusal, Request, Seen};
-use connector_testkit::http::{HttpReply, HttpRequest};
+use connector_testkit::http::{HttpReply, HttpRequest, Scripted};
 
-use crate::lab::{Scripted, get, stack, text};
+use crate::lab::{get, stack, text};
 
 /// Pages whose text is the address of the next one.
 async fn walk(mut pages: Pages) -> Result<u64> {

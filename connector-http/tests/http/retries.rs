@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use connector_core::{ErrorKind, Retry};
 use connector_http::{HttpConfig, Request};
-use connector_testkit::http::HttpReply;
+use connector_testkit::http::{HttpReply, Scripted};
 
-use crate::lab::{SERVICE, Scripted, get, layers, stack, text, url};
+use crate::lab::{SERVICE, get, layers, stack, text, url};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -11,14 +11,14 @@ use connector_http::{
     Assertion, ClientCertificate, ClientCredentials, Fixed, ManagedIdentity, PasswordGrant, Proof,
     Request, SignIn, Signature, Token, Transport,
 };
-use connector_testkit::http::{HttpReply, HttpRequest};
+use connector_testkit::http::{HttpReply, HttpRequest, Scripted, TokioClock};
 use futures::future::join_all;
 use ring::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey,
     VerificationAlgorithm,
 };
 
-use crate::lab::{Scripted, TokioClock, get, signed_in, text, url};
+use crate::lab::{get, signed_in, text, url};
 
 const ENDPOINT: &str = "https://login.test/acme/oauth2/v2.0/token";
 

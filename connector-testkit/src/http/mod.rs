@@ -4,8 +4,12 @@
 mod connection;
 mod reply;
 mod request;
+#[cfg(feature = "http")]
+mod scripted;
 mod server;
 
 pub use reply::HttpReply;
 pub use request::HttpRequest;
+#[cfg(feature = "http")]
+pub use scripted::{Scripted, TokioClock};
 pub use server::{HttpServer, ServerTls};

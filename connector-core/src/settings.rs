@@ -4,7 +4,7 @@
 //! error is. Here each struct takes the settings that it knows from the one map, one by one, and
 //! what none of them knows is an error that names it.
 
-use serde::de::MapAccess;
+use serde::de::{self, MapAccess};
 
 /// A struct that takes its settings from a table that it shares with others.
 ///
@@ -22,6 +22,19 @@ pub trait Settings: Default {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
+/// Makes the error for a setting that neither a product nor what it shares knows.
+pub fn unknown_setting<E: de::Error>(name: &str, own: &[&str], shared: &[&str]) -> E {
+    let known: Vec<_> = own
+        .iter()
+        .chain(shared)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    E::custom(format!(
+        "unknown field `{name}`, expected one of {}",
+        known.join(", ")
+    ))
+}
+
 /// Nothing to set.
 impl Settings for () {
     const NAMES: &'static [&'static str] = &[];
@@ -34,9 +47,9 @@ impl Settings for () {
 /// Declares a struct of [`Settings`], each with its default.
 ///
 /// ```
-/// use connector_mssql::SqlServerConfig;
+/// use connector_core::Settings;
 ///
-/// connector_mssql::settings! {
+/// connector_core::settings! {
 ///     /// What a person sets for this product, besides the server.
 ///     pub struct CitrixSettings {
 ///         /// Whether groomed rows are kept. Default: true.
@@ -44,15 +57,8 @@ impl Settings for () {
 ///     }
 /// }
 ///
-/// type CitrixConfig = SqlServerConfig<CitrixSettings>;
-///
-/// let config: CitrixConfig = toml::from_str(
-///     "server = 'ddc01'\ndatabase = 'CitrixSiteMonitoring'\nkeep_groomed = false",
-/// )?;
-/// assert!(!config.product.keep_groomed);
-/// let wrong = toml::from_str::<CitrixConfig>("server = 'a'\ndatabase = 'b'\ncolour = 1");
-/// assert!(wrong.unwrap_err().to_string().contains("unknown field `colour`"));
-/// # Ok::<(), toml::de::Error>(())
+/// assert_eq!(CitrixSettings::NAMES, ["keep_groomed"]);
+/// assert!(CitrixSettings::default().keep_groomed);
 /// ```
 #[macro_export]
 macro_rules! settings {
