@@ -13,6 +13,7 @@ mod inventory;
 mod replies;
 mod rounds;
 mod sqlserver;
+mod walk;
 mod work;
 
 pub use child::{Report, Usage, usage_of};
@@ -22,7 +23,7 @@ pub use idle::idle;
 pub use inventory::{COLUMNS, Edit, Edits, Inventory, KEY_COLUMNS, Order};
 pub use replies::PAGE;
 pub use rounds::{Run, interleaved};
-pub use sqlserver::SqlServer;
+pub use sqlserver::Server;
 pub use work::Work;
 
 /// What can go wrong in a measurement ends it.

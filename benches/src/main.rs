@@ -10,7 +10,7 @@ use std::{
 };
 
 use benches::{
-    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, PAGE, Result, Run, SqlServer, Work,
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, PAGE, Result, Run, Server, Work,
     idle, interleaved, print_table, usage_of,
 };
 use bytesize::ByteSize;
@@ -74,6 +74,9 @@ enum Measure {
     Idle,
     /// A first cycle over a SQL Server, against only reading its rows.
     SqlServer,
+    /// A full cycle of the devices of a tenant of Microsoft Graph, against only downloading the pages;
+    /// a tenth of the rows.
+    Walk,
     /// Pages of JSON into rows, against a `serde_json::Value` a page; a tenth of the rows.
     Json,
     /// An export of CSV into rows, plain and packed, against only parsing it.
@@ -129,6 +132,7 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Sqlite => bench.sqlite()?,
             Measure::Idle => bench.idle()?,
             Measure::SqlServer => bench.sqlserver()?,
+            Measure::Walk => bench.walk()?,
             Measure::Json => bench.json()?,
             Measure::Export => bench.export()?,
             Measure::Growth => bench.growth()?,
@@ -310,7 +314,7 @@ impl Bench {
         let authority = self.data.empty("authority.pem")?;
         let mut command = self.data.work("sql-server", [&authority]);
         command.args(["--rows", &self.rows.to_string()]);
-        let server = SqlServer::start(command)?;
+        let server = Server::start(command)?;
         let port = server.port.to_string();
         let drain = |name| {
             let mut command = self.data.work("sql-drain", [&authority]);
@@ -355,6 +359,51 @@ impl Bench {
             ratio(one, &single, bars(Some(0.9))),
             ratio(two, &double, bars(Some(1.5))),
             ratio(steady, &unchanged, bars(None)),
+        ])
+    }
+
+    fn walk(&self) -> Result<Vec<Figure>> {
+        let authority = self.data.empty("authority.pem")?;
+        let rows = (self.rows / 10).max(PAGE).to_string();
+        let mut command = self.data.work("graph-server", [&authority]);
+        command.args(["--rows", &rows]);
+        let server = Server::start(command)?;
+        let port = server.port.to_string();
+        let drain = |name| {
+            let mut command = self.data.work("graph-drain", [&authority]);
+            command.args(["--port", &port, "--rows", &rows]);
+            Run::new(name, move || usage_of(&mut command))
+        };
+        let cycle = &|state: &Path| {
+            let mut command = self.data.work("graph-cycle", [&authority, state]);
+            command.args(["--port", &port]);
+            command
+        };
+        // Nothing changes, so a state is as good for the next round.
+        let state = self.data.empty("state")?;
+        usage_of(&mut cycle(&state))?;
+        let mut next = cycle(&state);
+        let (floor, first, unchanged) = (
+            "only downloading",
+            "first load of devices",
+            "no device changed",
+        );
+        let runs = [
+            drain(floor),
+            drain("only downloading again"),
+            Run::new(first, || usage_of(&mut cycle(&self.data.empty("first")?))),
+            Run::new(unchanged, move || usage_of(&mut next)),
+        ];
+        let [drained, again, full, steady] = interleaved(self.rounds, runs)?;
+        let bars = Bars {
+            peak: Some(AtMost(64.0)),
+            ..Bars::default()
+        };
+        let ratio = |name, used, bars| Figure::ratio(name, used, floor, &drained, bars);
+        Ok(vec![
+            ratio("only downloading again", &again, Bars::default()),
+            ratio(first, &full, bars),
+            ratio(unchanged, &steady, bars),
         ])
     }
 

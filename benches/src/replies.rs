@@ -100,13 +100,25 @@ const INSTALLS: Reply = Reply {
 }
 .checked();
 
-/// Writes one page of devices, in the order of members of the documented sample.
+/// Writes one page of devices.
 pub(crate) fn write_page(file: &Path) -> Result<Report> {
+    let next = "https://graph.microsoft.com/v1.0/deviceManagement/managedDevices?$skiptoken=LastDeviceName%3d%27PC%27";
+    let page = page(0, Some(next))?;
+    std::fs::write(file, &page)?;
+    Ok(Report::from([("bytes".into(), page.len() as u64)]))
+}
+
+/// Makes a page of devices from this number on, in the order of members of the documented sample.
+pub(crate) fn page(from: u64, next: Option<&str>) -> Result<String> {
     let mut page = String::from(
-        r#"{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#deviceManagement/managedDevices","@odata.count":1000,"@odata.nextLink":"https://graph.microsoft.com/v1.0/deviceManagement/managedDevices?$skiptoken=LastDeviceName%3d%27PC%27","value":["#,
+        r#"{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#deviceManagement/managedDevices","@odata.count":1000,"#,
     );
-    for number in 0..PAGE {
-        if number > 0 {
+    if let Some(next) = next {
+        write!(page, "\"@odata.nextLink\":\"{next}\",")?;
+    }
+    page.push_str("\"value\":[");
+    for number in from..from + PAGE {
+        if number > from {
             page.push(',');
         }
         page.push('{');
@@ -120,8 +132,7 @@ pub(crate) fn write_page(file: &Path) -> Result<Report> {
         page.push('}');
     }
     page.push_str("]}");
-    std::fs::write(file, &page)?;
-    Ok(Report::from([("bytes".into(), page.len() as u64)]))
+    Ok(page)
 }
 
 /// Writes a value as such devices have it.

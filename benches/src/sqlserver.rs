@@ -76,14 +76,14 @@ fn columns() -> Vec<(&'static str, i64, i64, SqlType)> {
 
 /// A server at work, as its parent sees it.
 #[derive(Debug)]
-pub struct SqlServer {
+pub struct Server {
     process: Child,
     /// Where it listens.
     pub port: u64,
 }
 
-impl SqlServer {
-    /// Starts it in a child; `authority` is a file for the certificate of its authority.
+impl Server {
+    /// Starts it in a child.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl SqlServer {
     }
 }
 
-impl Drop for SqlServer {
+impl Drop for Server {
     fn drop(&mut self) {
         // It ends when its standard input does.
         drop(self.process.stdin.take());

@@ -23,7 +23,7 @@ use crate::{
     COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
     child::print,
     counted::{CountedStorage, NoSink},
-    replies, sqlserver,
+    replies, sqlserver, walk,
 };
 
 /// One thing to measure, done in a process of its own.
@@ -151,6 +151,35 @@ pub enum Work {
         #[arg(long)]
         packed: bool,
     },
+    /// Serve a tenant of Microsoft Graph until standard input ends.
+    GraphServer {
+        /// Where to write the certificate of its authority.
+        authority: PathBuf,
+        /// How many devices it has.
+        #[arg(long)]
+        rows: u64,
+    },
+    /// Only download its pages of devices.
+    GraphDrain {
+        /// The certificate of its authority.
+        authority: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        port: u16,
+        /// How many devices it has.
+        #[arg(long)]
+        rows: u64,
+    },
+    /// Run a cycle of its devices.
+    GraphCycle {
+        /// The certificate of its authority.
+        authority: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        port: u16,
+    },
     /// Be the program `datasync`.
     Host {
         /// Its arguments.
@@ -230,6 +259,20 @@ impl Work {
             Self::WriteInstalls { file, rows } => replies::write_installs(&file, rows)?,
             Self::Pack { file, archive } => replies::pack(&file, &archive)?,
             Self::InstallRows { file, packed } => replies::install_rows(&file, packed)?,
+            Self::GraphServer { authority, rows } => {
+                runtime()?.block_on(walk::serve(rows, &authority))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::GraphDrain {
+                authority,
+                port,
+                rows,
+            } => runtime()?.block_on(walk::drain(port, authority, rows))?,
+            Self::GraphCycle {
+                authority,
+                state,
+                port,
+            } => runtime()?.block_on(walk::cycle(port, authority, &state))?,
             Self::Host { arguments } => {
                 let program = OsString::from("datasync");
                 return Ok(datasync::run(std::iter::once(program).chain(arguments)));
