@@ -1,5 +1,6 @@
 //! Servers that others wrote, installed and run by the tests.
 
+mod install;
 mod process;
 mod python;
 mod sqlserver;

@@ -1,17 +1,14 @@
 //! Packages of the Python Package Index, installed once and used by every later run.
 
 use std::{
-    env,
-    ffi::OsStr,
-    fs::{self, OpenOptions},
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// What is written last, so that a folder without it was never finished.
-const COMPLETE: &str = "complete";
+use super::install::{install_once, peers_folder, run};
 
 /// A pinned set of packages of the Python Package Index.
 ///
@@ -35,7 +32,7 @@ impl PythonPackages {
     /// [`io::ErrorKind::Other`] with what the installer printed and what to do; those of the file
     /// system.
     pub fn python(&self) -> io::Result<PathBuf> {
-        self.python_in(&cache_folder()?.join("peers"))
+        self.python_in(&peers_folder()?)
     }
 
     fn python_in(&self, peers: &Path) -> io::Result<PathBuf> {
@@ -43,24 +40,11 @@ impl PythonPackages {
             .map_err(|error| io::Error::other(format!("{error}\nInstall Python 3.10 or newer.")))?;
         let folder = peers.join(format!("{}-{:016x}", self.name, self.digest(&version)));
         let python = folder.join(PYTHON);
-        fs::create_dir_all(peers)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.with_extension("lock"))?;
-        // Released when the file is closed, whatever becomes of this process.
-        lock.lock()?;
-        if !folder.join(COMPLETE).exists() {
-            self.install(&folder, &python)?;
-        }
+        install_once(&folder, || self.install(&folder, &python))?;
         Ok(python)
     }
 
     fn install(&self, folder: &Path, python: &Path) -> io::Result<()> {
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
         run(Command::new(SYSTEM_PYTHON).args(["-m", "venv"]).arg(folder)).map_err(|error| {
             io::Error::other(format!(
                 "{error}\nPython's modules venv and ensurepip are needed: on Debian and Ubuntu, \
@@ -80,7 +64,7 @@ impl PythonPackages {
                  reach it, or a copy of it."
             ))
         })?;
-        fs::write(folder.join(COMPLETE), "")
+        Ok(())
     }
 
     /// Other packages and another Python get a folder of their own.
@@ -101,58 +85,12 @@ const SYSTEM_PYTHON: &str = "python";
 #[cfg(windows)]
 const PYTHON: &str = "Scripts\\python.exe";
 
-/// Runs a command to its end and returns what it wrote.
-fn run(command: &mut Command) -> io::Result<String> {
-    let shown = format!("{command:?}");
-    let done = command
-        .output()
-        .map_err(|error| io::Error::other(format!("can't run {shown}: {error}")))?;
-    let written = String::from_utf8_lossy(&done.stdout).into_owned();
-    if done.status.success() {
-        return Ok(written);
-    }
-    let failure = String::from_utf8_lossy(&done.stderr);
-    let status = done.status;
-    Err(io::Error::other(format!(
-        "{shown} failed ({status}):\n{written}{failure}"
-    )))
-}
-
-/// Cargo's target folder, which the running test stands in, or else the user's cache.
-fn cache_folder() -> io::Result<PathBuf> {
-    let test = env::current_exe()?;
-    // Cargo marks its target folder as a cache.
-    if let Some(target) = test.ancestors().find(|a| a.join("CACHEDIR.TAG").exists()) {
-        return Ok(target.to_path_buf());
-    }
-    user_cache().ok_or_else(|| {
-        io::Error::other(format!(
-            "{} is in no target folder of cargo, and there is no home folder to install into",
-            test.display()
-        ))
-    })
-}
-
-fn user_cache() -> Option<PathBuf> {
-    let folder = if cfg!(windows) {
-        variable("LOCALAPPDATA")
-    } else {
-        variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))
-    };
-    Some(folder?.join("datasync-tests"))
-}
-
-fn variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name)
-        .filter(|value| value != OsStr::new(""))
-        .map(PathBuf::from)
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
 
     use super::*;
+    use crate::peer::install::COMPLETE;
 
     const NOTHING: PythonPackages = PythonPackages {
         name: "nothing",
