@@ -1,4 +1,4 @@
-//! A process that answers each line with a line, and ends with its owner.
+//! A process that writes lines, or answers each line with one, and ends with its owner.
 
 use std::{
     collections::VecDeque,
@@ -70,15 +70,15 @@ impl Process {
         let sent = input
             .write_all(line.as_bytes())
             .and_then(|()| input.flush());
-        let answer = match sent {
-            Ok(()) => self
-                .answers
-                .recv_timeout(PATIENCE)
-                .map_err(io::Error::other),
-            Err(error) => Err(error),
-        };
-        let answer = answer.map_err(|error| self.failure(&error))?;
+        sent.map_err(|error| self.failure(&error))?;
+        let answer = self.line()?;
         serde_json::from_str(&answer).map_err(|error| self.failure(&io::Error::other(error)))
+    }
+
+    /// Returns the next line that the peer writes.
+    pub(super) fn line(&mut self) -> io::Result<String> {
+        let line = self.answers.recv_timeout(PATIENCE);
+        line.map_err(|error| self.failure(&io::Error::other(error)))
     }
 
     fn failure(&self, error: &io::Error) -> io::Error {
