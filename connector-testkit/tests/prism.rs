@@ -216,3 +216,25 @@ fn a_document_that_is_not_valid_is_refused() {
     assert!(said.contains("not valid OpenAPI"), "{said}");
     assert!(said.contains("title"), "{said}");
 }
+
+#[test]
+fn a_reply_that_breaks_its_own_contract_is_a_violation() {
+    let prism = Prism::start(
+        r#"
+openapi: 3.0.3
+info: { title: one number, version: '1' }
+paths:
+  /number:
+    get:
+      responses:
+        '200':
+          description: A number.
+          content:
+            application/json:
+              schema: { type: object, properties: { number: { type: integer } } }
+              example: { number: none }
+"#,
+    );
+    let reply = get(&prism, "/number");
+    assert_refused(&prism, &reply, 500, "VIOLATIONS");
+}
