@@ -7,7 +7,7 @@ mod lab;
 use std::{sync::Arc, time::Duration};
 
 use connector_core::{
-    Availability, Connector, Cycle, ErrorKind, NamedSink, Outcome, Result, Row, Secret,
+    Availability, Connector, Cycle, DatasetExt, ErrorKind, NamedSink, Outcome, Result, Row, Secret,
     Store, Value, memory::MemorySink,
 };
 use connector_graph::Cloud;
