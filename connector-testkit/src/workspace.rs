@@ -3,8 +3,9 @@
 use std::{fs, io, path::Path};
 
 /// Crates whose names begin as connectors' do and that are none.
-const SHARED: [&str; 4] = [
+const SHARED: [&str; 5] = [
     "connector-core",
+    "connector-graph",
     "connector-http",
     "connector-mssql",
     "connector-testkit",

@@ -121,6 +121,10 @@ pub(crate) fn null<T: RowTarget>(
     column: &ReplyColumn,
     misfit: Misfit,
 ) -> Result<(), Misfit> {
+    if column.or_empty {
+        row.text("");
+        return Ok(());
+    }
     if !column.nullable {
         return Err(misfit);
     }

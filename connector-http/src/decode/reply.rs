@@ -212,6 +212,7 @@ pub struct ReplyColumn {
     pub(crate) given: bool,
     pub(crate) from_text: bool,
     pub(crate) to_text: bool,
+    pub(crate) or_empty: bool,
     pub(crate) utc: bool,
     pub(crate) joined: Option<&'static str>,
     pub(crate) unknown: Unknown,
@@ -326,6 +327,19 @@ impl ReplyColumn {
     pub const fn to_text(mut self) -> Self {
         assert!(matches!(self.ty, Type::Text), "only text can take a text");
         self.to_text = true;
+        self
+    }
+
+    /// Takes null, or a member that is missing, for the empty text: for a part of a key that need not
+    /// be there.
+    ///
+    /// # Panics
+    ///
+    /// On a column that is not text; in a constant that is a compile error.
+    #[must_use]
+    pub const fn or_empty(mut self) -> Self {
+        assert!(matches!(self.ty, Type::Text), "only text can be empty");
+        self.or_empty = true;
         self
     }
 
@@ -465,6 +479,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
         given: false,
         from_text: false,
         to_text: false,
+        or_empty: false,
         utc: false,
         joined: None,
         unknown: Unknown {

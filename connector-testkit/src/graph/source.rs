@@ -266,7 +266,8 @@ impl State {
             return token::refused(400, "invalid_request", "AADSTS90002: Tenant was not found.");
         }
         let number = self.next();
-        let scope = format!("{}/.default", self.hosts.graph);
+        // The resource is the cloud's, wherever it is served.
+        let scope = format!("{}/.default", self.cloud.hosts().graph);
         let endpoint = format!("{}{path}", self.hosts.login);
         match token::answer(&self.app, &scope, &endpoint, number, now, request) {
             Ok((reply, issued)) => {
