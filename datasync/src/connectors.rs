@@ -5,6 +5,8 @@ use std::{path::Path, sync::Arc};
 use connector_citrix::Citrix;
 use connector_core::{Connector, Error, ErrorKind, Result};
 use connector_fileupload::{FileUpload, FileUploadConfig};
+use connector_graph::GraphConfig;
+use connector_intune::Intune;
 use connector_mssql::{Settings, SqlServer, SqlServerConfig};
 use connector_sccm::Sccm;
 use connector_wsus::Wsus;
@@ -38,6 +40,10 @@ const KINDS: &[Kind] = &[
         name: "citrix",
         make: |from| from.sql(|config| Citrix::new(from.name, config)),
     },
+    Kind {
+        name: "intune",
+        make: |from| from.graph(|config| Intune::new(from.name, config)),
+    },
 ];
 
 /// How a connector of one kind is made.
@@ -67,6 +73,16 @@ impl Setup<'_> {
     ) -> Result<Arc<dyn Connector>> {
         let mut config: SqlServerConfig<S> = self.settings()?;
         config.ca_file = config.ca_file.map(|file| self.folder.join(file));
+        Ok(Arc::new(make(config)?))
+    }
+
+    /// Makes a connector of a product behind Microsoft Graph.
+    fn graph<P: Settings, C: Connector + 'static>(
+        &self,
+        make: impl FnOnce(GraphConfig<P>) -> Result<C>,
+    ) -> Result<Arc<dyn Connector>> {
+        let mut config: GraphConfig<P> = self.settings()?;
+        config.relative_to(self.folder);
         Ok(Arc::new(make(config)?))
     }
 }
