@@ -33,7 +33,9 @@ struct Office365Harness {
 #[async_trait]
 impl Harness for Office365Harness {
     async fn start(secret: &Secret) -> Self {
-        let lab = Lab::start(Graph::new(), secret, |config| {
+        let graph = Graph::new();
+        let transport = graph.transport();
+        let lab = Lab::start(graph, transport, secret, |config| {
             let others = DATASETS.iter().map(|declared| declared.name());
             let others = others.filter(|name| !SUBJECTS.contains(name));
             config.skip = others.map(str::to_owned).collect();

@@ -8,6 +8,7 @@ use connector_fileupload::{FileUpload, FileUploadConfig};
 use connector_graph::GraphConfig;
 use connector_intune::Intune;
 use connector_mssql::{Settings, SqlServer, SqlServerConfig};
+use connector_office365::Office365;
 use connector_sccm::Sccm;
 use connector_wsus::Wsus;
 
@@ -43,6 +44,10 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "intune",
         make: |from| from.graph(|config| Intune::new(from.name, config)),
+    },
+    Kind {
+        name: "office365",
+        make: |from| from.graph(|config| Office365::new(from.name, &config)),
     },
 ];
 

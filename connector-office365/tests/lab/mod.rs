@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use connector_core::Secret;
-use connector_graph::{Authentication, Call, GraphDataset, decode::ReplyColumn};
-use connector_office365::{DATASETS, Office365, Office365Config};
-use connector_testkit::{
-    graph::{Graph, GraphApp, GraphCollection, GraphReport},
-    http::Scripted,
+use connector_graph::{
+    Authentication, Call, GraphDataset, connector_http::Transport, decode::ReplyColumn,
 };
+use connector_office365::{DATASETS, Office365, Office365Config};
+use connector_testkit::graph::{Graph, GraphApp, GraphCollection, GraphReport};
 
 pub(crate) struct Lab {
     pub(crate) graph: Graph,
-    pub(crate) script: Arc<Scripted>,
     pub(crate) connector: Arc<Office365>,
 }
 
 impl Lab {
-    /// Starts a source that holds nothing. `set` changes the settings.
+    /// Starts a source that holds nothing, and its connector over a transport to it. `set` changes
+    /// the settings.
     pub(crate) fn start(
         graph: Graph,
+        transport: Arc<dyn Transport>,
         secret: &Secret,
         set: impl FnOnce(&mut Office365Config),
     ) -> Self {
@@ -40,11 +40,9 @@ impl Lab {
         for declared in &DATASETS {
             serve(&graph, declared);
         }
-        let script = graph.transport();
-        let connector = Office365::over("m365", &config, script.clone(), graph.clock());
+        let connector = Office365::over("m365", &config, transport, graph.clock());
         Self {
             graph,
-            script,
             connector: Arc::new(connector.unwrap()),
         }
     }
