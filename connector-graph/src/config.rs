@@ -269,6 +269,11 @@ pub struct ExportConfig {
 
     /// How many jobs are submitted for one read, should they get stuck or fail. Default: 3.
     pub submissions: u32,
+
+    /// How long it takes until a job is first asked after; then half as long again each time, up to
+    /// half a minute. Each time counts against the quota. Default: `5s`.
+    #[serde(deserialize_with = "span")]
+    pub pause: Duration,
 }
 
 impl Default for ExportConfig {
@@ -276,6 +281,7 @@ impl Default for ExportConfig {
         Self {
             deadline: Duration::from_mins(30),
             submissions: 3,
+            pause: Duration::from_secs(5),
         }
     }
 }
@@ -395,7 +401,7 @@ mod tests {
             categories = ["Devices"]
             skip = ["users"]
             override.users = { path = "users/delta", filter = "a eq 1", period = "D7", without = ["mail"] }
-            export = { deadline = "2h", submissions = 1 }
+            export = { deadline = "2h", submissions = 1, pause = "1s" }
             connections = 8
             http = { largest_page = "8 MiB" }
             "#,

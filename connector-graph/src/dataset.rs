@@ -328,6 +328,16 @@ impl GraphDataset {
         self.reply.name
     }
 
+    /// Returns the path of a collection or an object below the version; files have none.
+    pub const fn path(&self) -> Option<&'static str> {
+        match self.call {
+            Call::Collection(Collection { path, .. })
+            | Call::Single(path)
+            | Call::Each(Each { path, .. }) => Some(path),
+            Call::Export(_) | Call::Report(_) => None,
+        }
+    }
+
     /// Returns name and category.
     pub const fn info(&self) -> DatasetInfo {
         DatasetInfo::new(self.reply.name, self.category)

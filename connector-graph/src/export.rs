@@ -18,9 +18,8 @@ use crate::{collection::unwrapped, dataset::Export, definition::Definition, grou
 
 const JOBS: &str = "deviceManagement/reports/exportJobs";
 
-/// The first pause between two looks at a job, and the longest: no interval is documented, and
-/// looks count against the quota as well.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause between two looks at a job: no interval is documented, and looks count against
+/// the quota as well.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The largest answer about a job that is read, in bytes.
@@ -135,7 +134,7 @@ async fn read_job(reply: Response) -> Result<Job> {
 /// Waits for a job, and opens its file.
 async fn file(link: &Link, definition: &Definition, id: String) -> Result<Result<Response, Lost>> {
     let start = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = link.export.pause;
     let mut refused = 0;
     loop {
         if start.elapsed() >= link.export.deadline {

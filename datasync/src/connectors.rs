@@ -38,16 +38,16 @@ const KINDS: &[Kind] = &[
         make: |from| from.sql(|config| Wsus::new(from.name, config)),
     },
     Kind {
-        name: "office365",
-        make: |from| from.graph(|config| Office365::new(from.name, &config)),
-    },
-    Kind {
         name: "citrix",
         make: |from| from.sql(|config| Citrix::new(from.name, config)),
     },
     Kind {
         name: "intune",
         make: |from| from.graph(|config| Intune::new(from.name, config)),
+    },
+    Kind {
+        name: "office365",
+        make: |from| from.graph(|config| Office365::new(from.name, &config)),
     },
 ];
 

@@ -1,11 +1,12 @@
 //! The layers over a Graph that answers as scripted: each of its behaviours, by a walk, a download
 //! or a sign-in.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use connector_core::{ErrorKind, Result, Retry, Secret};
 use connector_http::{
-    ClientCredentials, HttpConfig, Page, Pages, Proof, Refusal, Request, Service, Transport,
+    Assertion, ClientCertificate, ClientCredentials, HttpConfig, Page, Pages, Proof, Refusal,
+    Request, Service, Signature, Stack, Transport,
     decode::{CsvDecoder, PageDecoder, Reply, Unzip, text as text_column},
     download,
 };
@@ -454,4 +455,74 @@ async fn a_job_is_done_after_a_while() {
         assert_eq!((states.last().unwrap().as_str(), file), (last, None));
         lab.graph.heal("AppInvRawData");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_is_taken_while_the_clocks_agree() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let certificate = ClientCertificate {
+        certificate: data.join("rsa-certificate.pem"),
+        key: Secret::new(std::fs::read_to_string(data.join("rsa-key.pem")).unwrap()),
+    };
+    let graph = Graph::new();
+    graph.collection(GraphCollection::new("users"));
+    let (hosts, app) = (graph.hosts(), GraphApp::default());
+    let of_certificate = |clock| Assertion::new(&certificate, Signature::Ps256, clock).unwrap();
+    let get = |endpoint: String, clock| {
+        let proof = Proof::Certificate(Box::new(of_certificate(clock)));
+        let sign_in = ClientCredentials::new(url(&endpoint), app.client_id.as_str(), proof)
+            .scope("https://graph.microsoft.com/.default");
+        let transport = layers(GRAPH, HttpConfig::default())
+            .sign_in(&url(&hosts.graph), Arc::new(sign_in))
+            .over(graph.transport())
+            .unwrap();
+        async move {
+            let users = Request::get(url("https://graph.microsoft.com/v1.0/users"));
+            transport.send(users).await.map(drop)
+        }
+    };
+    let endpoint = format!("{}/{}/oauth2/v2.0/token", hosts.login, app.tenant);
+    get(endpoint.clone(), graph.clock()).await.unwrap();
+    let other = endpoint.replace(&app.tenant, "other.example");
+    let error = get(other, graph.clock()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("AADSTS90002"), "{error:#}");
+    graph.fault("token", GraphFault::ClockSkew, Times::ALWAYS);
+    let error = get(endpoint, graph.clock()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(format!("{error:#}").contains("AADSTS700024"), "{error:#}");
+}
+
+#[tokio::test]
+async fn it_listens_with_its_files_at_another_port() {
+    let graph = Graph::new();
+    graph.collection(GraphCollection::new("users").largest(2));
+    graph.load("users", (0..3).map(|id| json!({"id": id.to_string()})));
+    graph.report(GraphReport::new("getUse", ["A"]));
+    let server = graph.serve().await;
+    let (hosts, app) = (graph.hosts(), GraphApp::default());
+    assert_ne!(hosts.graph, hosts.files);
+    let endpoint = format!("{}/{}/oauth2/v2.0/token", hosts.login, app.tenant);
+    let proof = Proof::Secret(Secret::new("s3cret"));
+    let sign_in = ClientCredentials::new(url(&endpoint), app.client_id, proof)
+        .scope("https://graph.microsoft.com/.default");
+    let transport = Stack::new(GRAPH, HttpConfig::default())
+        .sign_in(&url(&hosts.graph), Arc::new(sign_in))
+        .build()
+        .unwrap();
+    let first = Request::get(url(&server.graph.url("/v1.0/users?$select=id")));
+    let mut pages = Pages::new(Arc::clone(&transport), first, Page::Link);
+    let mut decoder = PageDecoder::new(&USERS).unwrap();
+    let mut rows = connector_core::Batch::new(Arc::clone(decoder.schema()));
+    while let Some(page) = pages.next().await.unwrap() {
+        let page = page.bytes(1 << 20).await.unwrap();
+        let facts = decoder.decode(&page, &mut rows).unwrap();
+        pages.seen(&(&facts).into()).unwrap();
+    }
+    assert_eq!(rows.len(), 3);
+    let report = Request::get(url(&server.graph.url("/v1.0/reports/getUse(period='D7')")));
+    let file = text(download(&*transport, report).await.unwrap()).await;
+    assert_eq!(file, "\u{feff}A\r\n");
+    let files = server.files.requests();
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].header("authorization"), None);
 }

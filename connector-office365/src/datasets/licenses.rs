@@ -1,8 +1,7 @@
 //! What was bought, and who has it.
 
-use connector_core::Duplicates;
 use connector_graph::{
-    Call, Collection, GraphDataset,
+    Call, Collection, GraphDataset, LIST,
     decode::{Reply, bool, int, text, time, uuid},
     group,
 };
@@ -44,7 +43,7 @@ pub(super) const SUBSCRIBED_SKUS: GraphDataset = GraphDataset {
                 .joined(";")
                 .null(),
         ],
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("subscribedSkus").whole()),
     group: group::DIRECTORY,
@@ -68,8 +67,7 @@ pub(super) const SERVICE_PLANS: GraphDataset = GraphDataset {
             text("provisioningStatus", "servicePlans/provisioningStatus").null(),
             text("appliesTo", "servicePlans/appliesTo").null(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("subscribedSkus").whole()),
     group: group::DIRECTORY,
@@ -99,7 +97,7 @@ pub(super) const SUBSCRIPTIONS: GraphDataset = GraphDataset {
             text("ownerTenantId", "ownerTenantId").null(),
             text("ownerType", "ownerType").null(),
         ],
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("directory/subscriptions").whole()),
     group: group::DIRECTORY,
@@ -125,8 +123,7 @@ pub(super) const USER_LICENSES: GraphDataset = GraphDataset {
                 .joined(";")
                 .null(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("users").top(LARGEST)),
     group: group::DIRECTORY,
@@ -163,8 +160,7 @@ pub(super) const LICENSE_ASSIGNMENTS: GraphDataset = GraphDataset {
             )
             .year_one_is_null(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("users").top(LARGEST)),
     group: group::DIRECTORY,
@@ -193,8 +189,7 @@ pub(super) const USER_PLANS: GraphDataset = GraphDataset {
             text("service", "assignedPlans/service").null(),
             time("assignedDateTime", "assignedPlans/assignedDateTime").year_one_is_null(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("users").top(LARGEST)),
     group: group::DIRECTORY,

@@ -3,12 +3,13 @@
 //! Columns were added over the years, so all but a few may be missing from a file, and are null then;
 //! columns that are not declared are passed over. `reportRefreshDate` and `reportPeriod` are of the
 //! file and not of a row's user, so they are volatile: a file that is newer and says the same is no
-//! change. A user that was deleted may be made again with the same name while both are still listed:
+//! change. Names of users and sites may be concealed: they are kept as they come, and that is said.
+//!
+//! A user that was deleted may be made again with the same name while both are still listed:
 //! `isDeleted` is part of the key for that.
 
-use connector_core::Duplicates;
 use connector_graph::{
-    Call, Cloud, GraphDataset, Report,
+    Call, Cloud, FILE, GraphDataset, Report,
     decode::{Reply, bool, date, int, text},
 };
 
@@ -87,8 +88,7 @@ pub(super) const ACTIVE_USERS: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getOffice365ActiveUserDetail")
         .period(PERIOD)
@@ -96,7 +96,7 @@ pub(super) const ACTIVE_USERS: GraphDataset = usage(
 );
 
 /// One row for each user and product that is installed: on how many devices of each kind. Without
-/// a period.
+/// a period. What `activatedOnSharedComputer` holds, a number or a truth value, no page says.
 /// <https://learn.microsoft.com/graph/api/reportroot-getoffice365activationsuserdetail>
 pub(super) const ACTIVATIONS: GraphDataset = usage(
     "on how many devices each user activated each product of Office",
@@ -117,8 +117,7 @@ pub(super) const ACTIVATIONS: GraphDataset = usage(
                 .null()
                 .volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getOffice365ActivationsUserDetail").user("userPrincipalName"),
 );
@@ -172,8 +171,7 @@ pub(super) const APP_USAGE: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getM365AppUserDetail")
         .period(PERIOD)
@@ -211,8 +209,7 @@ pub(super) const MAILBOX_USAGE: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getMailboxUsageDetail")
         .period(PERIOD)
@@ -291,8 +288,7 @@ pub(super) const TEAMS_USER_ACTIVITY: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getTeamsUserActivityUserDetail")
         .period(PERIOD)
@@ -324,8 +320,7 @@ pub(super) const TEAMS_DEVICE_USAGE: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getTeamsDeviceUsageUserDetail")
         .period(PERIOD)
@@ -347,23 +342,27 @@ pub(super) const EMAIL_ACTIVITY: GraphDataset = usage(
             int("sendCount", "Send Count").optional(),
             int("receiveCount", "Receive Count").optional(),
             int("readCount", "Read Count").optional(),
-            int("meetingCreatedCount", "Meeting Created Count").optional(),
-            int("meetingInteractedCount", "Meeting Interacted Count").optional(),
+            int("meetingCreatedCount", "Meeting Created Count")
+                .or("Meeting Created")
+                .optional(),
+            int("meetingInteractedCount", "Meeting Interacted Count")
+                .or("Meeting Interacted")
+                .optional(),
             text("assignedProducts", "Assigned Products").optional(),
             date("reportRefreshDate", "Report Refresh Date")
                 .null()
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getEmailActivityUserDetail")
         .period(PERIOD)
         .user("userPrincipalName"),
 );
 
-/// One row for each user with a mailbox.
+/// One row for each user with a mailbox. What the columns of the apps hold, no page says; they are
+/// kept as they come.
 /// <https://learn.microsoft.com/graph/api/reportroot-getemailappusageuserdetail>
 pub(super) const EMAIL_APP_USAGE: GraphDataset = usage(
     "with which apps each user read mail",
@@ -389,8 +388,7 @@ pub(super) const EMAIL_APP_USAGE: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getEmailAppUsageUserDetail")
         .period(PERIOD)
@@ -418,8 +416,7 @@ pub(super) const ONE_DRIVE_ACTIVITY: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getOneDriveActivityUserDetail")
         .period(PERIOD)
@@ -479,8 +476,7 @@ pub(super) const SHARE_POINT_ACTIVITY: GraphDataset = usage(
                 .volatile(),
             text("reportPeriod", "Report Period").optional().volatile(),
         ],
-        duplicates: Duplicates::KeepGreatest,
-        ..Reply::NEW
+        ..FILE
     },
     Report::new("getSharePointActivityUserDetail")
         .period(PERIOD)

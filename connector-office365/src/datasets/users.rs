@@ -1,7 +1,7 @@
 //! Users, and when they signed in last.
 
 use connector_graph::{
-    Call, Collection, GraphDataset,
+    Call, Collection, GraphDataset, LIST,
     decode::{Reply, bool, text, time},
     group,
 };
@@ -65,7 +65,7 @@ pub(super) const USERS: GraphDataset = GraphDataset {
                 .year_one_is_null()
                 .volatile(),
         ],
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("users").top(999)),
     group: group::DIRECTORY,
@@ -101,7 +101,7 @@ pub(super) const SIGN_IN_ACTIVITY: GraphDataset = GraphDataset {
             )
             .year_one_is_null(),
         ],
-        ..Reply::ODATA
+        ..LIST
     },
     call: Call::Collection(Collection::new("users").top(120)),
     group: group::SIGN_INS,

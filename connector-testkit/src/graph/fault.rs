@@ -24,7 +24,8 @@ pub enum GraphFault {
     /// 401 with a claims challenge, until a token comes that was asked for with these claims.
     /// <https://learn.microsoft.com/entra/identity-platform/claims-challenge>
     ClaimsChallenge,
-    /// 400 `Directory_ExpiredPageToken`: the walk was too long for the service.
+    /// 400 `Directory_ExpiredPageToken`: the walk was too long for the service. A first page has no
+    /// token, and comes.
     /// <https://github.com/microsoftgraph/msgraph-sdk-python/issues/176>
     ExpiredPageToken,
     /// A page without objects, and a link to the page that should have been here.

@@ -23,6 +23,7 @@ mod file;
 mod record;
 mod refusal;
 mod report;
+mod schema;
 mod source;
 mod token;
 
@@ -32,5 +33,6 @@ pub use export::GraphExport;
 pub use fault::{GraphFault, Times};
 pub use record::{cells, record};
 pub use report::GraphReport;
+pub use schema::GraphSchema;
 pub use source::{Graph, GraphServer};
 pub use token::GraphApp;

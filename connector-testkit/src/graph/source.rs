@@ -300,6 +300,9 @@ impl State {
             return no_segment(path.split('/').next_back().unwrap_or_default());
         };
         let fault = self.faulty(target.place());
+        // Nothing but a token of a page can expire so.
+        let is_first = !request.query().contains("$skiptoken=");
+        let fault = fault.filter(|fault| *fault != GraphFault::ExpiredPageToken || !is_first);
         if let Some(reply) = fault.as_ref().and_then(instead) {
             return reply;
         }
