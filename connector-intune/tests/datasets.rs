@@ -5,7 +5,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use connector_core::{Batch, Type, Value};
-use connector_graph::{Call, Cloud, GraphDataset, Version, decode::PageDecoder};
+use connector_graph::{
+    Call, Cloud, GraphDataset, Version,
+    decode::{CsvDecoder, PageDecoder},
+};
 use connector_intune::{IntuneSettings, datasets};
 use connector_testkit::graph::GraphSchema;
 use serde_json::Value as Json;
@@ -214,6 +217,29 @@ fn what_is_not_known_is_null_and_new_names_stay() {
         assert_eq!(at(name), Value::Null, "{name}");
     }
     assert_eq!(at("managementAgent"), Value::Text("intuneAosp".into()));
+}
+
+#[test]
+fn the_report_of_devices_is_read_under_each_of_its_headers() {
+    // Its file has display headers, one of which was renamed.
+    for (device, entra) in [
+        ("Device ID", "Microsoft Entra Device ID"),
+        ("Device ID", "Azure AD Device ID"),
+        ("DeviceId", "ReferenceId"),
+    ] {
+        let mut decoder = CsvDecoder::new(&dataset("DevicesWithInventory").reply).unwrap();
+        let mut rows = Batch::new(Arc::clone(decoder.schema()));
+        let file = format!("\u{feff}{entra},Last check-in,{device}\r\ne1,yesterday,d1\r\n");
+        decoder.push(file.as_bytes(), &mut rows).unwrap();
+        decoder.finish(&mut rows).unwrap();
+        let row = rows.rows().next().unwrap();
+        let filled = row.values().filter(|value| *value != Value::Null);
+        assert_eq!(
+            filled.map(|value| value.to_string()).collect::<Vec<_>>(),
+            ["d1", "e1", "yesterday"],
+            "{entra}"
+        );
+    }
 }
 
 /// The table of the README, made from the declarations.
