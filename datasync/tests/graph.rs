@@ -240,7 +240,7 @@ async fn configure(folder: &Path, graph: &Graph) {
         ("intune", "intune", others(&intune, &INTUNE).await),
         ("office", "office365", others(&office, &OFFICE).await),
     ] {
-        config += &format!(
+        let connector = format!(
             r#"
             [connector.{name}]
             kind = "{kind}"
@@ -251,6 +251,7 @@ async fn configure(folder: &Path, graph: &Graph) {
             "#,
             app.tenant, app.client_id, hosts.login, hosts.graph
         );
+        config.push_str(&connector);
     }
     fs::write(folder.join("datasync.toml"), config).unwrap();
 }
