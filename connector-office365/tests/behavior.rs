@@ -173,13 +173,17 @@ async fn a_user_who_was_made_again_is_listed_twice() {
         "getOffice365ActiveUserDetail",
         [row("False"), row("True"), row("True")],
     );
+    let store = store().await;
+    let cycles = Cycle::new(&store).sink(NamedSink::new("copy", MemorySink::default()));
+    assert_eq!(synced(&cycles, &lab, "activeUsers").await.unwrap(), 2);
     let rows = read_by_key(&*lab.connector, "activeUsers").await.unwrap();
-    let rows: Vec<_> = values(&rows, &["isDeleted", "hasTeamsLicense", "assignedProducts"]);
-    assert!(rows.contains(&vec![
-        "false".to_owned(),
-        "true".to_owned(),
-        "OFFICE 365 E3+POWER BI".to_owned()
-    ]));
+    assert_eq!(
+        values(
+            &rows[..1],
+            &["isDeleted", "hasTeamsLicense", "assignedProducts"]
+        ),
+        [["false", "true", "OFFICE 365 E3+POWER BI"]]
+    );
 }
 
 #[tokio::test(start_paused = true)]
