@@ -10,7 +10,7 @@ use connector_core::{
     Availability, Connector, Cycle, DatasetExt, ErrorKind, NamedSink, Outcome, Result, Row, Secret,
     Store, Value, memory::MemorySink,
 };
-use connector_graph::Cloud;
+use connector_graph::{Cloud, GraphDataset};
 use connector_office365::{DATASETS, Office365Config};
 use connector_testkit::{
     ManualClock, MemoryStorage,
@@ -33,7 +33,7 @@ fn with(graph: Graph, set: impl FnOnce(&mut Office365Config)) -> Lab {
 /// Settings for this data set alone.
 fn only(name: &'static str) -> impl FnOnce(&mut Office365Config) {
     move |config| {
-        let others = DATASETS.iter().map(|declared| declared.name());
+        let others = DATASETS.iter().map(GraphDataset::name);
         let others = others.filter(|other| *other != name);
         config.skip = others.map(str::to_owned).collect();
     }
