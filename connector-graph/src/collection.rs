@@ -50,7 +50,7 @@ pub(crate) fn request(
     let select = definition.select(collection.select);
     let options = definition.options(collection, select.as_deref(), top);
     let url = link.url(definition.declared.version, path, None)?;
-    with_headers(link.get(definition, url, &options), collection)
+    with_headers(Link::get(definition, url, &options), collection)
 }
 
 fn with_headers(mut request: Request, collection: &Collection) -> Result<Request> {
@@ -110,7 +110,7 @@ pub(crate) fn object(
     let path = definition.path(path);
     let select = definition.select(true).map(|select| ("$select", select));
     let url = link.url(definition.declared.version, path, id)?;
-    Ok(link.get(definition, url, select.as_slice()))
+    Ok(Link::get(definition, url, select.as_slice()))
 }
 
 /// Takes an object out of the `value` that the documentation's samples have around it.
@@ -151,7 +151,7 @@ pub(crate) fn id_request(
 ) -> Result<Request> {
     let options = definition.options(of, Some("id"), top);
     let url = link.url(definition.declared.version, of.path, None)?;
-    with_headers(link.get(definition, url, &options), of)
+    with_headers(Link::get(definition, url, &options), of)
 }
 
 async fn ids(link: &Link, first: Request) -> Result<Vec<String>> {
@@ -233,7 +233,7 @@ pub(crate) fn each_object(
     let select = select.map(|select| ("$select", select));
     let path = definition.path(each.path);
     let url = link.url(definition.declared.version, path, Some(id))?;
-    Ok(link.get(definition, url, select.as_slice()))
+    Ok(Link::get(definition, url, select.as_slice()))
 }
 
 /// Walks a collection for each id.

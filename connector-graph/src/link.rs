@@ -93,7 +93,6 @@ impl Link {
     /// Makes a GET with options of a query, which are encoded so that nothing stands for another
     /// thing: a plus is not a space in all of them.
     pub(crate) fn get(
-        &self,
         definition: &Definition,
         mut url: Url,
         options: &[(&str, String)],

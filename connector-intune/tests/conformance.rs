@@ -18,14 +18,9 @@ use connector_testkit::{
 };
 use serde_json::Value as Json;
 
-/// Objects of two collections, elements of arrays in objects under a key of two columns, and the
+/// Objects of a collection, elements of arrays in objects under a key of two columns, and the
 /// cells of an export. `tests/datasets.rs` and `tests/behavior.rs` read the others.
-const SUBJECTS: [&str; 4] = [
-    "detectedApps",
-    "mobileApps",
-    "managedDeviceUsers",
-    "AppInvAggregate",
-];
+const SUBJECTS: [&str; 3] = ["mobileApps", "managedDeviceUsers", "AppInvAggregate"];
 
 struct IntuneHarness {
     graph: Graph,
@@ -50,8 +45,15 @@ fn place(declared: &GraphDataset) -> String {
 #[async_trait]
 impl Harness for IntuneHarness {
     async fn start(secret: &Secret) -> Self {
-        // Looks at a job wait, and so do requests beyond a quota.
+        // Looks at a job wait, and so do requests beyond a quota. Time that stands still goes on by
+        // itself only while no thread works, and a cycle has one that waits for the read.
         tokio::time::pause();
+        tokio::spawn(async {
+            loop {
+                tokio::time::advance(Duration::from_millis(50)).await;
+                tokio::task::yield_now().await;
+            }
+        });
         let app = GraphApp {
             secret: Some(secret.expose().to_owned()),
             ..GraphApp::default()
@@ -142,8 +144,6 @@ impl Harness for IntuneHarness {
             Value::Text(text) => !(text.is_empty() && column.is_nullable()),
             // The first day there is means that there was none.
             Value::Timestamp(at) => !at.to_string().starts_with("0001-01-01"),
-            // Of a size, 0 is not known.
-            Value::Int(0) => column.name() != "sizeInByte",
             _ => true,
         }
     }

@@ -5,7 +5,10 @@
 use std::{fs, path::Path, sync::Arc};
 
 use connector_core::{Batch, Type, Value};
-use connector_graph::{Call, Cloud, GraphDataset, Version, decode::PageDecoder};
+use connector_graph::{
+    Call, Cloud, GraphDataset, Version,
+    decode::{CsvDecoder, PageDecoder},
+};
 use connector_intune::{IntuneSettings, datasets};
 use connector_testkit::graph::GraphSchema;
 use serde_json::Value as Json;
@@ -94,10 +97,8 @@ fn nothing_that_grants_access_is_asked_for() {
 
 #[test]
 fn exports_name_their_columns_and_count_as_such() {
-    let exports = all().into_iter().filter_map(|dataset| match dataset.call {
-        Call::Export(_) => Some(dataset),
-        _ => None,
-    });
+    let is_export = |dataset: &&GraphDataset| matches!(dataset.call, Call::Export(_));
+    let exports = all().into_iter().filter(is_export);
     let mut names = Vec::new();
     for dataset in exports {
         let select = dataset.select(Cloud::Global);
@@ -216,6 +217,29 @@ fn what_is_not_known_is_null_and_new_names_stay() {
     assert_eq!(at("managementAgent"), Value::Text("intuneAosp".into()));
 }
 
+#[test]
+fn the_report_of_devices_is_read_under_each_of_its_headers() {
+    // Its file has display headers, one of which was renamed.
+    for (device, entra) in [
+        ("Device ID", "Microsoft Entra Device ID"),
+        ("Device ID", "Azure AD Device ID"),
+        ("DeviceId", "ReferenceId"),
+    ] {
+        let mut decoder = CsvDecoder::new(&dataset("DevicesWithInventory").reply).unwrap();
+        let mut rows = Batch::new(Arc::clone(decoder.schema()));
+        let file = format!("\u{feff}{entra},Last check-in,{device}\r\ne1,yesterday,d1\r\n");
+        decoder.push(file.as_bytes(), &mut rows).unwrap();
+        decoder.finish(&mut rows).unwrap();
+        let row = rows.rows().next().unwrap();
+        let filled = row.values().filter(|value| *value != Value::Null);
+        assert_eq!(
+            filled.map(|value| value.to_string()).collect::<Vec<_>>(),
+            ["d1", "e1", "yesterday"],
+            "{entra}"
+        );
+    }
+}
+
 /// The table of the README, made from the declarations.
 fn table() -> String {
     let mut table = String::from(
@@ -226,9 +250,9 @@ fn table() -> String {
         let schema = dataset.schema().unwrap();
         let shown = |is_key: bool| {
             let columns = schema.columns().iter().filter(|c| c.is_key() == is_key);
-            let shown = columns.map(|column| match column.is_volatile() {
-                true => format!("*`{}`*", column.name()),
-                false => format!("`{}`", column.name()),
+            let shown = columns.map(|column| {
+                let mark = if column.is_volatile() { "*" } else { "" };
+                format!("{mark}`{}`{mark}", column.name())
             });
             shown.collect::<Vec<_>>().join(", ")
         };

@@ -178,6 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_of_graph_is_made_of_its_settings() {
+        let auth = "auth = { method = 'secret', client_id = 'a', client_secret = 'b' }";
+        let with = |more: &str| {
+            let text = format!("[connector.mdm]\nkind = 'intune'\n{auth}\n{more}");
+            connect(&config(&text), &[])
+        };
+        let made = with("tenant = 'acme.example'\ndevice_details = true").unwrap();
+        assert_eq!(made[0].connector.info().kind, "intune");
+        let message = with("").unwrap_err().to_string();
+        assert!(message.contains("missing field `tenant`"), "{message}");
+        let message = with("tenant = 'a'\ncolour = 1").unwrap_err().to_string();
+        assert!(
+            message.contains("expected one of `device_details`"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_connectors_own_settings_are_checked_by_name() {
         let config = config("[connector.hr]\nkind = \"fileupload\"\nfolder = 5");
         let message = connect(&config, &[]).unwrap_err().to_string();
