@@ -97,10 +97,8 @@ fn nothing_that_grants_access_is_asked_for() {
 
 #[test]
 fn exports_name_their_columns_and_count_as_such() {
-    let exports = all().into_iter().filter_map(|dataset| match dataset.call {
-        Call::Export(_) => Some(dataset),
-        _ => None,
-    });
+    let is_export = |dataset: &&GraphDataset| matches!(dataset.call, Call::Export(_));
+    let exports = all().into_iter().filter(is_export);
     let mut names = Vec::new();
     for dataset in exports {
         let select = dataset.select(Cloud::Global);
@@ -252,9 +250,9 @@ fn table() -> String {
         let schema = dataset.schema().unwrap();
         let shown = |is_key: bool| {
             let columns = schema.columns().iter().filter(|c| c.is_key() == is_key);
-            let shown = columns.map(|column| match column.is_volatile() {
-                true => format!("*`{}`*", column.name()),
-                false => format!("`{}`", column.name()),
+            let shown = columns.map(|column| {
+                let mark = if column.is_volatile() { "*" } else { "" };
+                format!("{mark}`{}`{mark}", column.name())
             });
             shown.collect::<Vec<_>>().join(", ")
         };

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use connector_core::{Column, Connector, Secret, Type, Value};
+use connector_graph::GraphDataset;
 use connector_office365::DATASETS;
 use connector_testkit::{
     Fault, FaultKind, Harness, Subject, Unsupported, Values,
@@ -36,7 +37,7 @@ impl Harness for Office365Harness {
         let graph = Graph::new();
         let transport = graph.transport();
         let lab = Lab::start(graph, transport, secret, |config| {
-            let others = DATASETS.iter().map(|declared| declared.name());
+            let others = DATASETS.iter().map(GraphDataset::name);
             let others = others.filter(|name| !SUBJECTS.contains(name));
             config.skip = others.map(str::to_owned).collect();
             // The kit's time does not stand still: what is tried again is in `tests/behavior.rs`.
