@@ -220,7 +220,7 @@ fn a_document_that_is_not_valid_is_refused() {
 #[test]
 fn a_reply_that_breaks_its_own_contract_is_a_violation() {
     let prism = Prism::start(
-        r#"
+        r"
 openapi: 3.0.3
 info: { title: one number, version: '1' }
 paths:
@@ -233,7 +233,7 @@ paths:
             application/json:
               schema: { type: object, properties: { number: { type: integer } } }
               example: { number: none }
-"#,
+",
     );
     let reply = get(&prism, "/number");
     assert_refused(&prism, &reply, 500, "VIOLATIONS");
