@@ -21,7 +21,7 @@ const KIND: &str = "office365";
 ///     client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
 ///     client_secret: Secret::new("s3cret"),
 /// };
-/// let connector = Office365::new("m365", &Office365Config::new("acme.example", app))?;
+/// let connector = Office365::new("m365", Office365Config::new("acme.example", app))?;
 /// assert_eq!(connector.info().kind, "office365");
 /// # Ok::<(), connector_core::Error>(())
 /// ```
@@ -35,8 +35,9 @@ impl Office365 {
     ///
     /// [`ErrorKind::Config`](connector_core::ErrorKind::Config) naming the setting or the data set
     /// whose entry is wrong.
-    pub fn new(name: &str, config: &Office365Config) -> Result<Self> {
-        Graph::new(KIND, name, config, &DATASETS).map(Self)
+    pub fn new(name: &str, config: Office365Config) -> Result<Self> {
+        let (config, ()) = config.split();
+        Graph::new(KIND, name, &config, &DATASETS).map(Self)
     }
 
     /// The same over another client and clock, for tests and for programs that send requests in
@@ -47,11 +48,12 @@ impl Office365 {
     /// As [`new`](Self::new).
     pub fn over(
         name: &str,
-        config: &Office365Config,
+        config: Office365Config,
         client: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        Graph::over(KIND, name, config, &DATASETS, client, clock).map(Self)
+        let (config, ()) = config.split();
+        Graph::over(KIND, name, &config, &DATASETS, client, clock).map(Self)
     }
 }
 

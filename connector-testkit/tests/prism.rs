@@ -47,7 +47,7 @@ fn status(reply: &str) -> u16 {
 }
 
 /// A request of each operation that keeps the contract.
-const KEPT: [(&str, u16); 19] = [
+const KEPT: [(&str, u16); 25] = [
     ("/v1.0/subscribedSkus?$select=id,skuId,prepaidUnits", 200),
     ("/v1.0/directory/subscriptions?$top=999", 200),
     ("/v1.0/users?$select=id,assignedLicenses&$top=999", 200),
@@ -80,6 +80,32 @@ const KEPT: [(&str, u16); 19] = [
         200,
     ),
     ("/v1.0/deviceAppManagement/mobileApps?$top=100", 200),
+    (
+        "/v1.0/deviceAppManagement/mobileApps/microsoft.graph.iosVppApp?$select=id,bundleId",
+        200,
+    ),
+    (
+        "/v1.0/deviceAppManagement/mobileApps/microsoft.graph.microsoftStoreForBusinessApp\
+         ?$select=id,productKey",
+        200,
+    ),
+    (
+        "/v1.0/deviceAppManagement/mobileApps/microsoft.graph.win32LobApp?$select=id,size",
+        200,
+    ),
+    (
+        "/v1.0/deviceAppManagement/mobileApps/0177548a-548a-0177-8a54-77018a547701/assignments",
+        200,
+    ),
+    (
+        "/v1.0/deviceManagement/deviceCompliancePolicies/2919ae62-ae62-2919-62ae-192962ae1929\
+         /assignments",
+        200,
+    ),
+    (
+        "/v1.0/deviceManagement/userExperienceAnalyticsAppHealthApplicationPerformance?$top=1",
+        200,
+    ),
     (
         "/v1.0/deviceAppManagement/mobileAppConfigurations?$select=id,version",
         200,

@@ -47,7 +47,7 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "office365",
-        make: |from| from.graph(|config| Office365::new(from.name, &config)),
+        make: |from| from.graph(|config| Office365::new(from.name, config)),
     },
 ];
 

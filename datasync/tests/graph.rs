@@ -225,7 +225,7 @@ async fn configure(folder: &Path, graph: &Graph) {
     let intune = connector_intune::IntuneConfig::new(&app.tenant, auth());
     let intune = connector_intune::Intune::new("intune", intune).unwrap();
     let office = connector_office365::Office365Config::new(&app.tenant, auth());
-    let office = connector_office365::Office365::new("office", &office).unwrap();
+    let office = connector_office365::Office365::new("office", office).unwrap();
     let hosts = graph.hosts();
     let mut config = String::from(
         r#"

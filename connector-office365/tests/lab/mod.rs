@@ -40,7 +40,7 @@ impl Lab {
         for declared in &DATASETS {
             serve(&graph, declared);
         }
-        let connector = Office365::over("m365", &config, transport, graph.clock());
+        let connector = Office365::over("m365", config, transport, graph.clock());
         Self {
             graph,
             connector: Arc::new(connector.unwrap()),
