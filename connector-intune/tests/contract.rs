@@ -1,8 +1,6 @@
 //! What the connector sends, held against the contract of Microsoft Graph by a server that others
 //! wrote.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
 use connector_core::{Connector, DatasetExt, ErrorKind, Secret};
 use connector_graph::{Authentication, Hosts};
 use connector_intune::{Intune, IntuneConfig};
