@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{HttpConfig, HttpTimeouts, Proxy, ProxyServer, certificates},
+    thumbprint::Pinned,
     transport::{Body, Receive, Request, Response, Transport, shown},
 };
 
@@ -211,10 +212,16 @@ fn tls(config: &HttpConfig) -> Result<ClientConfig> {
     let unusable = |error: rustls::Error| {
         Error::new(ErrorKind::Unexpected, "TLS can't be set up").with_source(error)
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_root_certificates(roots);
+        .map_err(unusable)?;
+    let builder = match &config.thumbprint {
+        None => builder.with_root_certificates(roots),
+        Some(thumbprint) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned::new(*thumbprint, provider))),
+    };
     match &config.client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some(own) => builder
@@ -325,6 +332,10 @@ fn explain_tls(error: &rustls::Error) -> (ErrorKind, String) {
                 "the host's certificate is not valid yet; is this machine's clock right?"
             }
             C::Revoked => "the host's certificate was revoked",
+            C::ApplicationVerificationFailure => {
+                "the host's certificate is not the one of `http.thumbprint`: if it was renewed, ask \
+                 who runs the host for the new thumbprint; if not, something else answers in its place"
+            }
             _ => "the host's certificate can't be accepted",
         },
         rustls::Error::AlertReceived(alert) => {

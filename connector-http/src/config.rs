@@ -15,6 +15,8 @@ use rustls::pki_types::{
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
+use crate::thumbprint::Thumbprint;
+
 /// Says how a source is reached over HTTP. In configuration files the table `http` of a connector,
 /// `[connector.NAME.http]`.
 ///
@@ -34,6 +36,11 @@ pub struct HttpConfig {
     /// A file of certificates (PEM) that are trusted besides those of the system: that of a private
     /// authority, of a proxy that opens TLS, or a server's own one. Default: none.
     pub ca_file: Option<PathBuf>,
+
+    /// The SHA-256 thumbprint of the host's certificate, as its administrators see it:
+    /// `"5A:0D:…"`. The host is then known by that certificate and by nothing else: neither
+    /// authority, name nor dates are looked at. Default: none.
+    pub thumbprint: Option<Thumbprint>,
 
     /// The certificate that the source knows this program by, for mutual TLS. Default: none.
     pub client_certificate: Option<ClientCertificate>,
@@ -64,6 +71,11 @@ impl HttpConfig {
 
     /// Finds what is wrong whatever the source is.
     pub(crate) fn check(&self) -> Result<()> {
+        if self.thumbprint.is_some() && self.ca_file.is_some() {
+            let message =
+                "a host is known either by its `thumbprint` or by an authority in `ca_file`";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         if self.retry.attempts == 0 {
             let message = "`retry.attempts` is 1 at least: the first try counts";
             return Err(Error::new(ErrorKind::Config, message));
@@ -77,6 +89,7 @@ impl Default for HttpConfig {
         Self {
             proxy: Proxy::default(),
             ca_file: None,
+            thumbprint: None,
             client_certificate: None,
             timeouts: HttpTimeouts::default(),
             retry: RetryConfig::default(),
@@ -375,12 +388,19 @@ mod tests {
             ("colour = 1", "unknown field `colour`"),
             ("retry = { pause = '0s' }", "more than no time"),
             ("timeouts = { idle = 'soon' }", "not a duration"),
+            ("thumbprint = 'AB:CD'", "SHA-256"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
         let config = parse("retry = { attempts = 0 }").unwrap();
         assert!(config.check().unwrap_err().message().contains("attempts"));
+        let both = format!("ca_file = 'ca.pem'\nthumbprint = '{}'", "0f".repeat(32));
+        let error = parse(&both).unwrap().check().unwrap_err();
+        assert!(
+            error.message().contains("either by its `thumbprint`"),
+            "{error}"
+        );
     }
 
     #[test]

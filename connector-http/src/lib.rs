@@ -14,6 +14,7 @@ mod limit;
 mod page;
 mod retry;
 mod stack;
+mod thumbprint;
 mod trace;
 mod transport;
 
@@ -30,4 +31,5 @@ pub use error::Refusal;
 pub use limit::Quota;
 pub use page::{Most, Page, Pages, Seen};
 pub use stack::{Service, Stack};
+pub use thumbprint::Thumbprint;
 pub use transport::{Body, Credential, Receive, Request, Response, Transport};

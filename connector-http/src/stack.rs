@@ -97,9 +97,12 @@ pub struct Stack {
     service: Service,
     config: HttpConfig,
     sign_in: Option<(url::Origin, Arc<dyn SignIn>)>,
+    over_client: Option<Wrap>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
 }
+
+type Wrap = Box<dyn FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport> + Send>;
 
 impl Stack {
     /// Takes what is known of the source, and what a person has set.
@@ -108,6 +111,7 @@ impl Stack {
             service,
             config,
             sign_in: None,
+            over_client: None,
             clock: Arc::new(SystemClock::default()),
             seed: None,
         }
@@ -116,6 +120,17 @@ impl Stack {
     /// Sets how to sign in, and the address whose scheme, host and port alone get the credential.
     pub fn sign_in(mut self, base: &Url, sign_in: Arc<dyn SignIn>) -> Self {
         self.sign_in = Some((base.origin(), sign_in));
+        self
+    }
+
+    /// Puts a layer of the connector's own right over the client, below all others: for a source
+    /// that tells by other means than the status what went wrong. What it returns is judged like a
+    /// reply of the source. Default: none.
+    pub fn over_client(
+        mut self,
+        wrap: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport> + Send + 'static,
+    ) -> Self {
+        self.over_client = Some(Box::new(wrap));
         self
     }
 
@@ -152,6 +167,10 @@ impl Stack {
     pub fn over(mut self, client: Arc<dyn Transport>) -> Result<Arc<dyn Transport>> {
         self.config.check()?;
         let seed = self.random()?;
+        let client = match self.over_client {
+            Some(wrap) => wrap(client),
+            None => client,
+        };
         let config = self.config;
         let largest = (
             config.largest_page.as_u64(),

@@ -170,6 +170,38 @@ async fn a_redirect_gets_no_credential() {
 }
 
 #[tokio::test]
+async fn a_thumbprint_stands_for_the_certificate() {
+    let authority = Authority::new();
+    // Neither authority, name nor dates would be accepted.
+    let certificate = authority.issue_expired(&["other.example"]);
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate.der());
+    let hex: Vec<_> = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    let pinned = |thumbprint: &str| {
+        let mut config = HttpConfig::default();
+        config.thumbprint = Some(thumbprint.parse().unwrap());
+        open(config)
+    };
+    let server =
+        HttpServer::start_tls(&ServerTls::new(certificate), |_| HttpReply::json("1")).await;
+    for form in [hex.join(":"), hex.concat().to_lowercase()] {
+        let reply = get(&pinned(&form), &server.url("/")).await;
+        assert_eq!(reply.unwrap(), "1");
+    }
+    let other = ServerTls::new(authority.issue(&["localhost"]));
+    let other = HttpServer::start_tls(&other, |_| HttpReply::json("1")).await;
+    let error = get(&pinned(&hex.concat()), &other.url("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("`http.thumbprint`"), "{error:#}");
+    assert!(other.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_private_authority_is_trusted_when_that_is_set() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let tls = ServerTls::new(authority.issue(&["localhost"]));
