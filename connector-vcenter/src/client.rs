@@ -66,6 +66,18 @@ struct Address {
 impl Client {
     /// Reads files of certificates, so it blocks.
     pub(crate) fn new(config: &VcenterConfig) -> Result<Self> {
+        Self::with(config, Stack::build)
+    }
+
+    /// Puts the layers over another transport, which returns every reply as `Ok`.
+    pub(crate) fn over(config: &VcenterConfig, transport: Arc<dyn Transport>) -> Result<Self> {
+        Self::with(config, |stack| stack.over(transport))
+    }
+
+    fn with(
+        config: &VcenterConfig,
+        build: impl FnOnce(Stack) -> Result<Arc<dyn Transport>>,
+    ) -> Result<Self> {
         config.check()?;
         let address = Address {
             sdk: config.sdk()?,
@@ -82,7 +94,7 @@ impl Client {
             .sign_in(&address.sdk, Arc::new(sign_in))
             .over_client(|client| Arc::new(Faults(client)));
         Ok(Self {
-            transport: stack.build()?,
+            transport: build(stack)?,
             address,
             page: config.page,
             signed_in,

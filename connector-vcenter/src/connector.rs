@@ -17,7 +17,7 @@ use crate::{client::Client, config::VcenterConfig, dataset::DeclaredDataset, dat
 ///
 /// let url = "https://vcenter.acme.local".parse()?;
 /// let config = VcenterConfig::new(url, "datasync@vsphere.local", Secret::new("s3cret"));
-/// let connector = Vcenter::new("vc", config)?;
+/// let connector = Vcenter::new("vc", &config)?;
 /// assert_eq!(connector.info().kind, "vcenter");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -35,8 +35,23 @@ impl Vcenter {
     /// # Errors
     ///
     /// [`ErrorKind::Config`] naming the setting that is wrong.
-    pub fn new(name: &str, config: VcenterConfig) -> Result<Self> {
-        let client = Arc::new(Client::new(&config)?);
+    pub fn new(name: &str, config: &VcenterConfig) -> Result<Self> {
+        let client = Client::new(config)?;
+        Self::with(name, config, client)
+    }
+
+    /// The same over another transport, which returns every reply as `Ok`: for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn over(name: &str, config: &VcenterConfig, transport: Arc<dyn Transport>) -> Result<Self> {
+        let client = Client::over(config, transport)?;
+        Self::with(name, config, client)
+    }
+
+    fn with(name: &str, config: &VcenterConfig, client: Client) -> Result<Self> {
+        let client = Arc::new(client);
         let chosen = datasets()
             .iter()
             .filter(|dataset| !config.skip.iter().any(|skipped| skipped == dataset.name));

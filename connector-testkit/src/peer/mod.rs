@@ -1,5 +1,6 @@
 //! Servers that others wrote, installed and run by the tests.
 
+mod debian;
 mod install;
 mod node;
 mod prism;
@@ -7,8 +8,10 @@ mod process;
 mod python;
 mod sqlserver;
 mod tables;
+mod vcenter;
 
 pub use prism::{GRAPH_CONTRACT, Prism};
 pub use python::PythonPackages;
 pub use sqlserver::{SqlServerPeer, SqlTable};
 pub use tables::SqlSubjects;
+pub use vcenter::VcenterPeer;

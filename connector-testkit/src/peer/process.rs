@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::{self, BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -88,6 +89,13 @@ impl Process {
             "the peer does not answer: {error}\n{}",
             log.join("\n")
         ))
+    }
+}
+
+/// Without what it was asked.
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.child.id())
     }
 }
 
