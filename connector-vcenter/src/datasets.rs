@@ -492,3 +492,39 @@ pub(crate) static ASSIGNMENT_MANAGER: VcenterDataset = VcenterDataset {
     ..VcenterDataset::NEW
 }
 .checked();
+
+#[cfg(test)]
+mod tests {
+    use connector_core::Column;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_them() {
+        let readme = include_str!("../README.md");
+        for dataset in datasets() {
+            let schema = dataset.schema().unwrap();
+            let of = |wanted: fn(&Column) -> bool| {
+                let columns = schema.columns().iter().filter(|column| wanted(column));
+                let names = columns.map(|column| match column.is_volatile() {
+                    true => format!("*`{}`*", column.name()),
+                    false => format!("`{}`", column.name()),
+                });
+                names.collect::<Vec<_>>().join(", ")
+            };
+            let from = match (dataset.from, dataset.each) {
+                (From::Objects(kind), "") => kind.to_owned(),
+                (From::Objects(kind) | From::Manager { kind, .. }, each) => format!("{kind}.{each}"),
+                (From::AssignedLicenses, _) => "QueryAssignedLicenses".to_owned(),
+            };
+            let line = format!(
+                "| `{}` | {} | `{from}` | {} | {} |",
+                dataset.name,
+                dataset.category,
+                of(Column::is_key),
+                of(|column| !column.is_key())
+            );
+            assert!(readme.contains(&line), "{line}");
+        }
+    }
+}

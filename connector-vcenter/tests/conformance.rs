@@ -11,12 +11,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use connector_core::{
-    CheckReport, Column, Connector, ConnectorInfo, Dataset, DatasetExt, DatasetInfo, Result, Schema,
-    Secret, SnapshotWriter, Type, Value,
+    CheckReport, Column, Connector, ConnectorInfo, Dataset, DatasetExt, DatasetInfo, Result,
+    Schema, Secret, SnapshotWriter, Type, Value,
 };
-use connector_testkit::{
-    Fault, FaultKind, Harness, Subject, Unsupported, Values, http::HttpReply,
-};
+use connector_testkit::{Fault, FaultKind, Harness, Subject, Unsupported, Values, http::HttpReply};
 use connector_vcenter::{From, Take, Vcenter, VcenterConfig, VcenterDataset, datasets};
 
 use crate::soap::{Fake, INSTANCE, Object, USER, fault};
@@ -100,7 +98,9 @@ impl Harness for VcenterHarness {
         let spoil: fn(HttpReply) -> HttpReply = match fault {
             Fault::Cut => |page| {
                 let whole = page.chunks().concat();
-                HttpReply::status(200).chunk(&whole[..whole.len() / 2]).cut()
+                HttpReply::status(200)
+                    .chunk(&whole[..whole.len() / 2])
+                    .cut()
             },
             Fault::Hang => |_| HttpReply::never(),
             Fault::Deny => |_| {

@@ -35,7 +35,11 @@ async fn every_data_set_is_read() {
     assert_eq!(report.datasets.len(), datasets().len());
     for dataset in &report.datasets {
         let availability = &dataset.availability;
-        assert!(matches!(availability, Availability::Available), "{}: {availability}", dataset.name);
+        assert!(
+            matches!(availability, Availability::Available),
+            "{}: {availability}",
+            dataset.name
+        );
     }
     for (name, rows) in [
         ("virtual_machines", 4),
@@ -62,13 +66,19 @@ async fn every_data_set_is_read() {
         }
     }
     let machines = read_by_key(&vcenter, "virtual_machines").await.unwrap();
-    let machine = machines.iter().find(|row| text(row, "name") == "DC0_H0_VM0").unwrap();
+    let machine = machines
+        .iter()
+        .find(|row| text(row, "name") == "DC0_H0_VM0")
+        .unwrap();
     assert_eq!(text(machine, "cpus"), "1");
     assert_eq!(text(machine, "memory_mb"), "32");
     assert_eq!(text(machine, "power_state"), "poweredOn");
     assert_eq!(text(machine, "is_template"), "false");
     let hosts = read_by_key(&vcenter, "hosts").await.unwrap();
-    let host = hosts.iter().find(|row| text(row, "host") == text(machine, "host")).unwrap();
+    let host = hosts
+        .iter()
+        .find(|row| text(row, "host") == text(machine, "host"))
+        .unwrap();
     assert_eq!(text(host, "cpu_packages"), "2");
     assert_eq!(text(host, "cpu_cores"), "2");
     assert_eq!(text(host, "vendor"), "VMware, Inc. (govmomi simulator)");
@@ -125,7 +135,10 @@ async fn what_administrators_do_is_what_is_sent() {
 
     let machines = read_by_key(&vcenter, "virtual_machines").await.unwrap();
     let id = |name: &str| {
-        let machine = machines.iter().find(|row| text(row, "name") == name).unwrap();
+        let machine = machines
+            .iter()
+            .find(|row| text(row, "name") == name)
+            .unwrap();
         (text(machine, "vm"), text(machine, "host"))
     };
     let (off, gone) = (id("DC0_H0_VM0"), id("DC0_H0_VM1"));
@@ -152,7 +165,10 @@ async fn what_administrators_do_is_what_is_sent() {
     assert_eq!(cycle().await, BTreeSet::new());
     let machines = read_by_key(&vcenter, "virtual_machines").await.unwrap();
     let annotations: BTreeSet<_> = machines.iter().map(|row| text(row, "annotation")).collect();
-    assert!(annotations.contains("Payroll <test> & \"more\""), "{annotations:?}");
+    assert!(
+        annotations.contains("Payroll <test> & \"more\""),
+        "{annotations:?}"
+    );
     let values = read_by_key(&vcenter, "vm_custom_values").await.unwrap();
     assert_eq!(text(&values[0], "value"), "Zoë");
 }

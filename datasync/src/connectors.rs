@@ -10,6 +10,7 @@ use connector_intune::Intune;
 use connector_mssql::{Settings, SqlServer, SqlServerConfig};
 use connector_office365::Office365;
 use connector_sccm::Sccm;
+use connector_vcenter::{Vcenter, VcenterConfig};
 use connector_wsus::Wsus;
 
 use crate::config::{Config, ConnectorSettings, Section};
@@ -48,6 +49,14 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "office365",
         make: |from| from.graph(|config| Office365::new(from.name, config)),
+    },
+    Kind {
+        name: "vcenter",
+        make: |from| {
+            let mut config: VcenterConfig = from.settings()?;
+            config.relative_to(from.folder);
+            Ok(Arc::new(Vcenter::new(from.name, &config)?))
+        },
     },
 ];
 

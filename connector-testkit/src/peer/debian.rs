@@ -36,7 +36,11 @@ impl DebianPackages {
                 .arg("-o")
                 .arg(format!("Dir::Cache={}", cache.display()))
                 .args(arguments)
-                .args(if arguments.len() > 1 { self.packages } else { &[] });
+                .args(if arguments.len() > 1 {
+                    self.packages
+                } else {
+                    &[]
+                });
             run(&mut apt).map_err(|error| {
                 io::Error::other(format!(
                     "{error}\nThese tests run against packages of Debian: {}. They need `apt-get`, \
@@ -46,7 +50,12 @@ impl DebianPackages {
             })
         };
         apt(&["update"])?;
-        apt(&["install", "--yes", "--download-only", "--no-install-recommends"])?;
+        apt(&[
+            "install",
+            "--yes",
+            "--download-only",
+            "--no-install-recommends",
+        ])?;
         let root = folder.join("root");
         fs::create_dir_all(&root)?;
         for entry in fs::read_dir(&archives)? {

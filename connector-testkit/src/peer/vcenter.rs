@@ -66,7 +66,8 @@ impl VcenterPeer {
 
     fn try_start(user: &str, password: &str, machines: u32) -> io::Result<Self> {
         let mut process = Process::start(&mut Command::new(program()?))?;
-        let start = json!({ "Op": "start", "User": user, "Password": password, "Machines": machines });
+        let start =
+            json!({ "Op": "start", "User": user, "Password": password, "Machines": machines });
         let answer = process.ask(&start)?;
         let wrong = || io::Error::other(format!("it does not start: {answer}"));
         let text = |name: &str| answer["ok"][name].as_str().ok_or_else(wrong);
@@ -174,7 +175,10 @@ fn build(folder: &Path) -> io::Result<()> {
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0")
         .env("GOFLAGS", "")
-        .env("GOPATH", format!("{}:/usr/share/gocode", unpacked.display()))
+        .env(
+            "GOPATH",
+            format!("{}:/usr/share/gocode", unpacked.display()),
+        )
         .env("GOCACHE", folder.join("built"));
     run(&mut go)?;
     // Half a gigabyte that nobody needs any more.

@@ -4,7 +4,6 @@
 //! `RetrieveResult.token`), `ObjectContent.missingSet`, faults with status 500 and their type in
 //! the detail, sessions by cookie.
 
-
 mod replies;
 
 use std::{
@@ -67,7 +66,10 @@ impl Object {
 
     fn written(&self, kind: &str) -> String {
         let id = escaped(&self.id);
-        format!("<objects><obj type=\"{kind}\">{id}</obj>{}</objects>", self.xml)
+        format!(
+            "<objects><obj type=\"{kind}\">{id}</obj>{}</objects>",
+            self.xml
+        )
     }
 }
 
@@ -185,7 +187,10 @@ impl Fake {
             "ContinueRetrievePropertiesEx" | "CancelRetrievePropertiesEx" => {
                 let token = between(&body, "<token>", "</token>").unwrap();
                 match state.tokens.remove(&token) {
-                    None => fault("InvalidArgument", "<invalidProperty>token</invalidProperty>"),
+                    None => fault(
+                        "InvalidArgument",
+                        "<invalidProperty>token</invalidProperty>",
+                    ),
                     Some(_) if method.starts_with("Cancel") => reply(&method, ""),
                     Some(walk) => state.page(&method, &walk),
                 }
@@ -206,8 +211,10 @@ impl State {
         // As vCenter has it, with quotes.
         let cookie = format!("vmware_soap_session=\"session-{}\"", self.opened);
         self.sessions.insert(cookie.clone());
-        reply("Login", "<returnval><key>x</key></returnval>")
-            .header("set-cookie", &format!("{cookie}; Path=/; HttpOnly; Secure;"))
+        reply("Login", "<returnval><key>x</key></returnval>").header(
+            "set-cookie",
+            &format!("{cookie}; Path=/; HttpOnly; Secure;"),
+        )
     }
 
     fn retrieve(&mut self, body: &str) -> HttpReply {

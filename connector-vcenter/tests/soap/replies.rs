@@ -40,7 +40,11 @@ fn texts(rows: &[Row], columns: &[&str]) -> Vec<Vec<String>> {
 }
 
 fn count(fake: &Fake, method: &str) -> usize {
-    fake.state().calls.iter().filter(|call| *call == method).count()
+    fake.state()
+        .calls
+        .iter()
+        .filter(|call| *call == method)
+        .count()
 }
 
 #[tokio::test]
@@ -111,7 +115,10 @@ async fn a_session_that_ended_is_opened_again() {
         None
     });
     let error = read(&vcenter, "virtual_machines").await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Incomplete, Retry::Restart));
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Incomplete, Retry::Restart)
+    );
     assert_eq!(read(&vcenter, "virtual_machines").await.unwrap().len(), 5);
 }
 
@@ -140,7 +147,10 @@ async fn a_missing_right_is_named() {
     let error = read(&vcenter, "hosts").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     let text = format!("{error:#}");
-    assert!(text.contains("System.View is missing on a Folder"), "{text}");
+    assert!(
+        text.contains("System.View is missing on a Folder"),
+        "{text}"
+    );
     let report = vcenter.check().await.unwrap();
     assert!(matches!(
         report.availability("hosts"),
@@ -167,12 +177,30 @@ async fn what_is_missing_is_told_from_what_has_no_value() {
     let rows = read(&vcenter, "virtual_machines").await.unwrap();
     assert_eq!(
         texts(&rows, &["vm", "name", "annotation", "created_at"]),
-        [["vm-1", "a", "null", "null"], ["vm-3", "null", "null", "null"]]
+        [
+            ["vm-1", "a", "null", "null"],
+            ["vm-3", "null", "null", "null"]
+        ]
     );
     for (fault, path, kind, says) in [
-        ("NoPermission", "config.annotation", ErrorKind::Permission, "System.Read"),
-        ("InvalidProperty", "config.annotation", ErrorKind::Source, "api_version"),
-        ("HostCommunication", "guest.hostName", ErrorKind::Source, "HostCommunication"),
+        (
+            "NoPermission",
+            "config.annotation",
+            ErrorKind::Permission,
+            "System.Read",
+        ),
+        (
+            "InvalidProperty",
+            "config.annotation",
+            ErrorKind::Source,
+            "api_version",
+        ),
+        (
+            "HostCommunication",
+            "guest.hostName",
+            ErrorKind::Source,
+            "HostCommunication",
+        ),
     ] {
         fake.load("VirtualMachine", [Object::new("vm-1").misses(path, fault)]);
         let error = read(&vcenter, "virtual_machines").await.unwrap_err();
@@ -213,7 +241,10 @@ async fn what_is_cut_or_passes_is_asked_for_again_where_that_helps() {
     });
     let before = count(&fake, "ContinueRetrievePropertiesEx");
     let error = read(&vcenter, "virtual_machines").await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Incomplete, Retry::Restart));
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Incomplete, Retry::Restart)
+    );
     assert_eq!(count(&fake, "ContinueRetrievePropertiesEx"), before + 1);
 }
 
@@ -222,8 +253,14 @@ async fn whole_replies_of_something_else_are_errors() {
     let fake = Fake::new(PASSWORD);
     let vcenter = connect(&fake, &config());
     for (body, kind) in [
-        ("<html><body>Please sign in</body></html>", ErrorKind::Source),
-        ("<a:Envelope xmlns:a='x'><a:Body><r/>", ErrorKind::Incomplete),
+        (
+            "<html><body>Please sign in</body></html>",
+            ErrorKind::Source,
+        ),
+        (
+            "<a:Envelope xmlns:a='x'><a:Body><r/>",
+            ErrorKind::Incomplete,
+        ),
         ("", ErrorKind::Source),
     ] {
         fake.instead(move |method, _| {
@@ -259,9 +296,15 @@ async fn lists_become_rows() {
         .xml(&list("vm", vms));
     fake.load("HostSystem", [host, Object::new("host-2")]);
     let rows = read(&vcenter, "host_identifiers").await.unwrap();
-    assert_eq!(texts(&rows, &["host", "kind", "value"]), [["host-1", "ServiceTag", "7XK4"]]);
+    assert_eq!(
+        texts(&rows, &["host", "kind", "value"]),
+        [["host-1", "ServiceTag", "7XK4"]]
+    );
     let rows = read(&vcenter, "host_vms").await.unwrap();
-    assert_eq!(texts(&rows, &["host", "vm"]), [["host-1", "vm-1"], ["host-1", "vm-2"]]);
+    assert_eq!(
+        texts(&rows, &["host", "vm"]),
+        [["host-1", "vm-1"], ["host-1", "vm-2"]]
+    );
     let rows = read(&vcenter, "hosts").await.unwrap();
     assert_eq!(
         texts(&rows, &["parent", "parent_type"]),
@@ -274,11 +317,17 @@ async fn lists_become_rows() {
                 <ipConfig><ipAddress><ipAddress>10.0.0.1</ipAddress></ipAddress></ipConfig>\
                 </GuestNicInfo><GuestNicInfo><connected>false</connected>\
                 <deviceConfigId>-1</deviceConfigId></GuestNicInfo>";
-    fake.load("VirtualMachine", [Object::new("vm-1").xml(&list("guest.net", nics))]);
+    fake.load(
+        "VirtualMachine",
+        [Object::new("vm-1").xml(&list("guest.net", nics))],
+    );
     let rows = read(&vcenter, "vm_adapters").await.unwrap();
     assert_eq!(
         texts(&rows, &["device", "mac_address", "ip_addresses"]),
-        [["-1", "", "null"], ["4000", "00:50:56:00:00:01", "10.0.0.1; fe80::1"]]
+        [
+            ["-1", "", "null"],
+            ["4000", "00:50:56:00:00:01", "10.0.0.1; fe80::1"]
+        ]
     );
 
     let licence = "<LicenseManagerLicenseInfo><licenseKey>AAAAA-1</licenseKey>\
@@ -287,10 +336,17 @@ async fn lists_become_rows() {
                    <value xsi:type=\"xsd:string\">y</value></properties></LicenseManagerLicenseInfo>";
     let manager = Object::new("LicenseManager")
         .xml(&list("licenses", licence))
-        .refers("licenseAssignmentManager", "LicenseAssignmentManager", "lam");
+        .refers(
+            "licenseAssignmentManager",
+            "LicenseAssignmentManager",
+            "lam",
+        );
     fake.load("LicenseManager", [manager]);
     let rows = read(&vcenter, "licences").await.unwrap();
-    assert_eq!(texts(&rows, &["licence_key", "total", "used"]), [["AAAAA-1", "16", "4"]]);
+    assert_eq!(
+        texts(&rows, &["licence_key", "total", "used"]),
+        [["AAAAA-1", "16", "4"]]
+    );
     fake.instead(|method, _| {
         let assigned = "<returnval><entityId>host-1</entityId><scope>x</scope>\
             <entityDisplayName>esx1</entityDisplayName><assignedLicense>\
@@ -311,7 +367,9 @@ async fn folders_have_a_path() {
     let fake = Fake::new(PASSWORD);
     let vcenter = connect(&fake, &config());
     let folder = |id: &str, name: &str, kind: &str, parent: &str| {
-        Object::new(id).with("name", name).refers("parent", kind, parent)
+        Object::new(id)
+            .with("name", name)
+            .refers("parent", kind, parent)
     };
     fake.load("Datacenter", [folder("dc-1", "Berlin", "Folder", "f-1")]);
     fake.load(
@@ -343,7 +401,10 @@ async fn two_reads_share_a_session() {
     fake.load("VirtualMachine", machines(3));
     let vcenter = connect(&fake, &config());
     let datasets = vcenter.datasets().await.unwrap();
-    let reads = datasets.iter().take(5).map(|dataset: &Arc<dyn Dataset>| dataset.collect());
+    let reads = datasets
+        .iter()
+        .take(5)
+        .map(|dataset: &Arc<dyn Dataset>| dataset.collect());
     for rows in futures::future::join_all(reads).await {
         rows.unwrap();
     }
