@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use connector_core::{
     Availability, CheckReport, Connector, ConnectorInfo, Dataset, DatasetCheck, ErrorKind, Result,
 };
+use connector_http::Transport;
 
 use crate::{client::Client, config::VcenterConfig, dataset::DeclaredDataset, datasets::datasets};
 

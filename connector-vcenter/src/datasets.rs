@@ -514,7 +514,9 @@ mod tests {
             };
             let from = match (dataset.from, dataset.each) {
                 (From::Objects(kind), "") => kind.to_owned(),
-                (From::Objects(kind) | From::Manager { kind, .. }, each) => format!("{kind}.{each}"),
+                (From::Objects(kind) | From::Manager { kind, .. }, each) => {
+                    format!("{kind}.{each}")
+                }
                 (From::AssignedLicenses, _) => "QueryAssignedLicenses".to_owned(),
             };
             let line = format!(
