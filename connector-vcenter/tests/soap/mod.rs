@@ -16,18 +16,18 @@ use connector_testkit::http::{HttpReply, HttpRequest, Scripted};
 use connector_vcenter::connector_http::Transport;
 use quick_xml::escape::escape;
 
-pub const INSTANCE: &str = "dbed6e0c-bd88-4ef6-b594-21283e1c677f";
-pub const USER: &str = "reader@vsphere.local";
+pub(crate) const INSTANCE: &str = "dbed6e0c-bd88-4ef6-b594-21283e1c677f";
+pub(crate) const USER: &str = "reader@vsphere.local";
 
 /// An object: its id, and its `propSet` and `missingSet` as XML.
 #[derive(Debug, Clone, Default)]
-pub struct Object {
+pub(crate) struct Object {
     id: String,
     xml: String,
 }
 
 impl Object {
-    pub fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
             xml: String::new(),
@@ -35,7 +35,7 @@ impl Object {
     }
 
     /// Gives a property a value of one text.
-    pub fn with(self, path: &str, text: &str) -> Self {
+    pub(crate) fn with(self, path: &str, text: &str) -> Self {
         let text = escaped(text);
         self.xml(&format!(
             "<propSet><name>{path}</name><val xsi:type=\"xsd:string\">{text}</val></propSet>"
@@ -43,7 +43,7 @@ impl Object {
     }
 
     /// Gives a property a value that is a reference.
-    pub fn refers(self, path: &str, kind: &str, id: &str) -> Self {
+    pub(crate) fn refers(self, path: &str, kind: &str, id: &str) -> Self {
         self.xml(&format!(
             "<propSet><name>{path}</name>\
              <val type=\"{kind}\" xsi:type=\"ManagedObjectReference\">{id}</val></propSet>"
@@ -51,7 +51,7 @@ impl Object {
     }
 
     /// Says that a property can't be had.
-    pub fn misses(self, path: &str, fault: &str) -> Self {
+    pub(crate) fn misses(self, path: &str, fault: &str) -> Self {
         self.xml(&format!(
             "<missingSet><path>{path}</path><fault><fault xsi:type=\"{fault}\">\
              <object type=\"VirtualMachine\">x</object><privilegeId>System.Read</privilegeId></fault>\
@@ -59,7 +59,7 @@ impl Object {
         ))
     }
 
-    pub fn xml(mut self, xml: &str) -> Self {
+    pub(crate) fn xml(mut self, xml: &str) -> Self {
         self.xml.push_str(xml);
         self
     }
@@ -79,17 +79,17 @@ fn escaped(text: &str) -> String {
 }
 
 /// Answers a call in the place of the server, or lets it.
-pub type Override = Box<dyn FnMut(&str, &mut State) -> Option<HttpReply> + Send>;
+pub(crate) type Override = Box<dyn FnMut(&str, &mut State) -> Option<HttpReply> + Send>;
 
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     password: String,
-    pub sessions: BTreeSet<String>,
-    pub views: BTreeMap<String, String>,
-    pub tokens: BTreeMap<String, String>,
+    pub(crate) sessions: BTreeSet<String>,
+    pub(crate) views: BTreeMap<String, String>,
+    pub(crate) tokens: BTreeMap<String, String>,
     opened: usize,
     objects: BTreeMap<String, Vec<String>>,
-    pub calls: Vec<String>,
+    pub(crate) calls: Vec<String>,
     instead: Option<Override>,
     /// By type: replies are changed by this.
     faults: BTreeMap<String, fn(HttpReply) -> HttpReply>,
@@ -97,10 +97,10 @@ pub struct State {
 
 /// The server.
 #[derive(Clone)]
-pub struct Fake(Arc<Mutex<State>>);
+pub(crate) struct Fake(Arc<Mutex<State>>);
 
 impl Fake {
-    pub fn new(password: &str) -> Self {
+    pub(crate) fn new(password: &str) -> Self {
         let state = State {
             password: password.to_owned(),
             ..State::default()
@@ -108,17 +108,17 @@ impl Fake {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    pub fn transport(&self) -> Arc<dyn Transport> {
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         let fake = self.clone();
         Scripted::new(move |request| fake.answer(request))
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds these objects of a type.
-    pub fn load(&self, kind: &str, objects: impl IntoIterator<Item = Object>) {
+    pub(crate) fn load(&self, kind: &str, objects: impl IntoIterator<Item = Object>) {
         let objects = objects.into_iter().map(|object| object.written(kind));
         let objects = objects.collect();
         let mut state = self.state();
@@ -127,12 +127,12 @@ impl Fake {
     }
 
     /// Changes replies that hold objects of a type.
-    pub fn spoil(&self, kind: &str, change: fn(HttpReply) -> HttpReply) {
+    pub(crate) fn spoil(&self, kind: &str, change: fn(HttpReply) -> HttpReply) {
         self.state().faults.insert(kind.to_owned(), change);
     }
 
     /// Asks a function first.
-    pub fn instead(
+    pub(crate) fn instead(
         &self,
         answer: impl FnMut(&str, &mut State) -> Option<HttpReply> + Send + 'static,
     ) {
@@ -258,14 +258,14 @@ impl State {
 }
 
 /// A reply of a method.
-pub fn reply(method: &str, result: &str) -> HttpReply {
+pub(crate) fn reply(method: &str, result: &str) -> HttpReply {
     HttpReply::status(200).chunk(envelope(&format!(
         "<{method}Response xmlns=\"urn:vim25\">{result}</{method}Response>"
     )))
 }
 
 /// A fault, of which the status says nothing.
-pub fn fault(kind: &str, detail: &str) -> HttpReply {
+pub(crate) fn fault(kind: &str, detail: &str) -> HttpReply {
     HttpReply::status(500).chunk(envelope(&format!(
         "<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>It failed.</faultstring>\
          <detail><{kind}Fault xmlns=\"urn:vim25\" xsi:type=\"{kind}\">{detail}</{kind}Fault></detail>\

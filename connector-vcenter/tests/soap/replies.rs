@@ -31,10 +31,15 @@ async fn read(vcenter: &Vcenter, name: &str) -> Result<Vec<Row>, Error> {
     read_by_key(vcenter, name).await
 }
 
+/// The texts of columns; null as such.
 fn texts(rows: &[Row], columns: &[&str]) -> Vec<Vec<String>> {
+    let shown = |value: Value<'_>| match value {
+        Value::Null => "null".to_owned(),
+        other => other.to_string(),
+    };
     let of = |row: &Row| {
         let values = columns.iter().map(|column| row.value(column).unwrap());
-        values.map(|value| value.to_string()).collect()
+        values.map(shown).collect()
     };
     rows.iter().map(of).collect()
 }
