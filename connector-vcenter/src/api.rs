@@ -172,7 +172,9 @@ impl Call {
         }
         spec.push_str("</objectSet></specSet><options>");
         if let Some(most) = most {
-            spec.push_str(&format!("<maxObjects>{most}</maxObjects>"));
+            spec.push_str("<maxObjects>");
+            spec.push_str(&most.to_string());
+            spec.push_str("</maxObjects>");
         }
         spec.push_str("</options>");
         Self::new("RetrievePropertiesEx", collector, &spec).idempotent()

@@ -18,7 +18,7 @@ use crate::{api::ApiVersion, datasets::datasets};
 ///     r#"
 ///     url = "https://vcenter.acme.local"
 ///     user = "datasync@vsphere.local"
-///     password = { env = "VCENTER_PASSWORD" }
+///     password = "s3cret"
 ///     skip = ["licences"]
 ///     http = { ca_file = "vmca.pem" }
 ///     "#,

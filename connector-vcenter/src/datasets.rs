@@ -107,7 +107,6 @@ const VM_ADAPTERS: VcenterDataset = VcenterDataset {
         text("ip_addresses", "guest.net/ipAddress").joined(),
     ],
     duplicates: Duplicates::KeepGreatest,
-    ..VcenterDataset::NEW
 }
 .checked();
 

@@ -65,6 +65,10 @@ pub enum Take {
 
 /// A column. Null wherever the property is absent, unless it is part of the key.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of a declaration"
+)]
 pub struct Property {
     name: &'static str,
     ty: Type,

@@ -1,6 +1,6 @@
 //! Replies into rows, in one pass.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use connector_core::{Batch, Error, ErrorKind, Result, Retry, Schema, Type, Uuid, Value};
 
@@ -360,6 +360,7 @@ impl Decoder<'_> {
                 Source::Absent => None,
             };
             match cell {
+                Some(text) if column.ty() == Type::Timestamp => row.parse(&moment(text)),
                 Some(text) => row.parse(text),
                 // What an item does not say of itself still tells it from others.
                 None if column.is_key() && column.ty() == Type::Text => row.text(""),
@@ -393,6 +394,18 @@ impl Cell {
         self.there = true;
         Ok(())
     }
+}
+
+/// Cuts off what is finer than 100 ns: vCenter sends microseconds, servers that speak as it does may
+/// send nanoseconds.
+fn moment(text: &str) -> Cow<'_, str> {
+    let digits = text.find('.').map_or(text.len(), |point| point + 1);
+    let fraction = text[digits..].find(|c: char| !c.is_ascii_digit());
+    let end = fraction.map_or(text.len(), |length| digits + length);
+    if end <= digits + 7 {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}{}", &text[..digits + 7], &text[end..]))
 }
 
 /// Reads an element into the cells of what it holds, and leaves it.
@@ -481,4 +494,28 @@ pub(crate) fn lost(error: Error) -> Error {
     )
     .with_retry(Retry::Restart)
     .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_as_fine_as_rows_hold() {
+        for (text, held) in [
+            ("2026-11-21T14:20:45Z", "2026-11-21T14:20:45Z"),
+            ("2026-11-21T14:20:45.123456Z", "2026-11-21T14:20:45.123456Z"),
+            (
+                "2026-11-21T14:20:45.123456789Z",
+                "2026-11-21T14:20:45.1234567Z",
+            ),
+            (
+                "2026-11-21T14:20:45.1234567890+01:00",
+                "2026-11-21T14:20:45.1234567+01:00",
+            ),
+            ("x.", "x."),
+        ] {
+            assert_eq!(moment(text), held);
+        }
+    }
 }

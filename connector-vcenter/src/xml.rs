@@ -156,9 +156,12 @@ impl<'t> Xml<'t> {
                         Error::new(ErrorKind::Incomplete, message).with_retry(Retry::Restart)
                     );
                 }
-                Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
-                // `expand_empty_elements` makes two of it.
-                Event::Empty(_) => continue,
+                // `expand_empty_elements` makes two of what is empty.
+                Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_)
+                | Event::Empty(_) => continue,
             });
         }
     }
