@@ -505,9 +505,9 @@ mod tests {
             let schema = dataset.schema().unwrap();
             let of = |wanted: fn(&Column) -> bool| {
                 let columns = schema.columns().iter().filter(|column| wanted(column));
-                let names = columns.map(|column| match column.is_volatile() {
-                    true => format!("*`{}`*", column.name()),
-                    false => format!("`{}`", column.name()),
+                let names = columns.map(|column| {
+                    let mark = if column.is_volatile() { "*" } else { "" };
+                    format!("{mark}`{}`{mark}", column.name())
                 });
                 names.collect::<Vec<_>>().join(", ")
             };
