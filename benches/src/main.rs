@@ -74,7 +74,7 @@ enum Measure {
     Idle,
     /// A first cycle over a SQL Server, against only reading its rows.
     SqlServer,
-    /// A full cycle of the devices of a tenant of Microsoft Graph, against only downloading the pages;
+    /// A full cycle of the devices of a tenant of Microsoft Graph, against only fetching the pages;
     /// a tenth of the rows.
     Walk,
     /// Pages of JSON into rows, against a `serde_json::Value` a page; a tenth of the rows.
@@ -384,13 +384,13 @@ impl Bench {
         usage_of(&mut cycle(&state))?;
         let mut next = cycle(&state);
         let (floor, first, unchanged) = (
-            "only downloading",
+            "only fetching",
             "first load of devices",
             "no device changed",
         );
         let runs = [
             drain(floor),
-            drain("only downloading again"),
+            drain("only fetching again"),
             Run::new(first, || usage_of(&mut cycle(&self.data.empty("first")?))),
             Run::new(unchanged, move || usage_of(&mut next)),
         ];
@@ -401,7 +401,7 @@ impl Bench {
         };
         let ratio = |name, used, bars| Figure::ratio(name, used, floor, &drained, bars);
         Ok(vec![
-            ratio("only downloading again", &again, Bars::default()),
+            ratio("only fetching again", &again, Bars::default()),
             ratio(first, &full, bars),
             ratio(unchanged, &steady, bars),
         ])

@@ -51,6 +51,8 @@ fn every_work_has_figures() {
         "first load into ndjson",
         "first load into SQLite",
         "idle host; start to ready",
+        "first load of devices",
+        "no device changed",
         "JSON pages into rows",
         "installs into rows",
         "packed installs into rows",
