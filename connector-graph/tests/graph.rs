@@ -336,7 +336,9 @@ async fn a_walk_that_is_forgotten_starts_again_from_nothing() {
     assert!(error.to_string().contains("data set: users"), "{error}");
     // The first page has no token to expire.
     graph.heal("users");
-    graph.fault("users", GraphFault::ExpiredPageToken, Times::ONCE);
+    let expired = r#"{"error":{"code":"Directory_ExpiredPageToken","message":""}}"#;
+    let expired = GraphFault::Reply(400, expired.to_owned());
+    graph.fault("users", expired, Times::ONCE);
     let error = read(&graph, "users").await.unwrap_err();
     assert_eq!(error.retry(), Retry::Never, "{error:#}");
 }
