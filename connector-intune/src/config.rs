@@ -8,7 +8,7 @@ use connector_graph::{GraphConfig, settings};
 /// ```
 /// use connector_intune::IntuneConfig;
 ///
-/// let config: IntuneConfig = toml::from_str(
+/// let config: Result<IntuneConfig, _> = toml::from_str(
 ///     r#"
 ///     tenant = "acme.example"
 ///     auth = { method = "secret", client_id = "11111111-…", client_secret = { env = "INTUNE" } }
