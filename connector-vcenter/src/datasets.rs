@@ -7,7 +7,7 @@
 use connector_core::Duplicates;
 
 use crate::declare::{
-    From, Property, VcenterDataset, bool, folder_datacenter, folder_path, id, int, text, time,
+    Origin, Property, VcenterDataset, bool, folder_datacenter, folder_path, id, int, text, time,
     uuid, vcenter,
 };
 
@@ -50,7 +50,7 @@ const VIRTUAL_MACHINES: VcenterDataset = VcenterDataset {
     name: "virtual_machines",
     category: MACHINES,
     about: "virtual machines and templates",
-    from: From::Objects("VirtualMachine"),
+    from: Origin::Objects("VirtualMachine"),
     columns: &[
         vcenter(),
         id("vm"),
@@ -95,7 +95,7 @@ const VM_ADAPTERS: VcenterDataset = VcenterDataset {
     name: "vm_adapters",
     category: MACHINES,
     about: "network adapters of virtual machines, as their guests see them",
-    from: From::Objects("VirtualMachine"),
+    from: Origin::Objects("VirtualMachine"),
     each: "guest.net",
     columns: &[
         vcenter(),
@@ -115,7 +115,7 @@ const VM_DATASTORES: VcenterDataset = VcenterDataset {
     name: "vm_datastores",
     category: MACHINES,
     about: "which virtual machine has files on which datastore",
-    from: From::Objects("VirtualMachine"),
+    from: Origin::Objects("VirtualMachine"),
     each: "datastore",
     columns: &[vcenter(), id("vm"), text("datastore", "datastore/").key()],
     ..VcenterDataset::NEW
@@ -127,7 +127,7 @@ const VM_NETWORKS: VcenterDataset = VcenterDataset {
     name: "vm_networks",
     category: MACHINES,
     about: "which virtual machine is on which network",
-    from: From::Objects("VirtualMachine"),
+    from: Origin::Objects("VirtualMachine"),
     each: "network",
     columns: &[vcenter(), id("vm"), text("network", "network/").key()],
     ..VcenterDataset::NEW
@@ -139,7 +139,7 @@ const VM_CUSTOM_VALUES: VcenterDataset = VcenterDataset {
     name: "vm_custom_values",
     category: MACHINES,
     about: "custom attributes of virtual machines",
-    from: From::Objects("VirtualMachine"),
+    from: Origin::Objects("VirtualMachine"),
     each: "customValue",
     columns: &[
         vcenter(),
@@ -157,7 +157,7 @@ const HOSTS_THEMSELVES: VcenterDataset = VcenterDataset {
     name: "hosts",
     category: HOSTS,
     about: "hosts, with hardware and version",
-    from: From::Objects("HostSystem"),
+    from: Origin::Objects("HostSystem"),
     columns: &[
         vcenter(),
         id("host"),
@@ -195,7 +195,7 @@ const HOST_IDENTIFIERS: VcenterDataset = VcenterDataset {
     name: "host_identifiers",
     category: HOSTS,
     about: "service tags and other numbers of hosts",
-    from: From::Objects("HostSystem"),
+    from: Origin::Objects("HostSystem"),
     each: OTHER_INFO,
     columns: &[
         vcenter(),
@@ -222,7 +222,7 @@ const HOST_VMS: VcenterDataset = VcenterDataset {
     name: "host_vms",
     category: HOSTS,
     about: "which virtual machine is on which host",
-    from: From::Objects("HostSystem"),
+    from: Origin::Objects("HostSystem"),
     each: "vm",
     columns: &[vcenter(), id("host"), text("vm", "vm/").key()],
     ..VcenterDataset::NEW
@@ -234,7 +234,7 @@ const HOST_CUSTOM_VALUES: VcenterDataset = VcenterDataset {
     name: "host_custom_values",
     category: HOSTS,
     about: "custom attributes of hosts",
-    from: From::Objects("HostSystem"),
+    from: Origin::Objects("HostSystem"),
     each: "customValue",
     columns: &[
         vcenter(),
@@ -251,7 +251,7 @@ const CLUSTERS: VcenterDataset = VcenterDataset {
     name: "clusters",
     category: PLACES,
     about: "clusters, with their totals",
-    from: From::Objects("ClusterComputeResource"),
+    from: Origin::Objects("ClusterComputeResource"),
     columns: &[
         vcenter(),
         id("cluster"),
@@ -276,7 +276,7 @@ const RESOURCE_POOLS: VcenterDataset = VcenterDataset {
     name: "resource_pools",
     category: PLACES,
     about: "resource pools, with reservations and limits",
-    from: From::Objects("ResourcePool"),
+    from: Origin::Objects("ResourcePool"),
     columns: &[
         vcenter(),
         id("resource_pool"),
@@ -301,7 +301,7 @@ const DATACENTERS: VcenterDataset = VcenterDataset {
     name: "datacenters",
     category: PLACES,
     about: "datacenters",
-    from: From::Objects("Datacenter"),
+    from: Origin::Objects("Datacenter"),
     columns: &[
         vcenter(),
         id("datacenter"),
@@ -321,7 +321,7 @@ const FOLDERS: VcenterDataset = VcenterDataset {
     name: "folders",
     category: PLACES,
     about: "folders, with their path",
-    from: From::Objects("Folder"),
+    from: Origin::Objects("Folder"),
     columns: &[
         vcenter(),
         id("folder"),
@@ -341,7 +341,7 @@ const DATASTORES: VcenterDataset = VcenterDataset {
     name: "datastores",
     category: STORAGE,
     about: "datastores",
-    from: From::Objects("Datastore"),
+    from: Origin::Objects("Datastore"),
     columns: &[
         vcenter(),
         id("datastore"),
@@ -364,7 +364,7 @@ const DATASTORE_HOSTS: VcenterDataset = VcenterDataset {
     name: "datastore_hosts",
     category: STORAGE,
     about: "which host mounts which datastore",
-    from: From::Objects("Datastore"),
+    from: Origin::Objects("Datastore"),
     each: "host",
     columns: &[
         vcenter(),
@@ -383,7 +383,7 @@ const NETWORKS: VcenterDataset = VcenterDataset {
     name: "networks",
     category: STORAGE,
     about: "networks and distributed port groups",
-    from: From::Objects("Network"),
+    from: Origin::Objects("Network"),
     columns: &[
         vcenter(),
         id("network"),
@@ -401,7 +401,7 @@ const CUSTOM_FIELDS: VcenterDataset = VcenterDataset {
     name: "custom_fields",
     category: PLACES,
     about: "the fields of custom attributes",
-    from: From::Manager {
+    from: Origin::Manager {
         field: "customFieldsManager",
         kind: "CustomFieldsManager",
     },
@@ -422,7 +422,7 @@ const LICENCE_KEYS: VcenterDataset = VcenterDataset {
     name: "licences",
     category: LICENCES,
     about: "licence keys, and how much of each is used",
-    from: From::Manager {
+    from: Origin::Manager {
         field: "licenseManager",
         kind: "LicenseManager",
     },
@@ -446,7 +446,7 @@ const LICENCE_ASSIGNMENTS: VcenterDataset = VcenterDataset {
     name: "licence_assignments",
     category: LICENCES,
     about: "which licence is assigned to which host or vCenter",
-    from: From::AssignedLicenses,
+    from: Origin::AssignedLicenses,
     each: "returnval",
     columns: &[
         vcenter(),
@@ -471,7 +471,7 @@ const fn in_tree(kind: &'static str) -> VcenterDataset {
         name: "folders",
         category: PLACES,
         about: "names and parents",
-        from: From::Objects(kind),
+        from: Origin::Objects(kind),
         columns: TREE_COLUMNS,
         ..VcenterDataset::NEW
     }
@@ -483,7 +483,7 @@ pub(crate) static ASSIGNMENT_MANAGER: VcenterDataset = VcenterDataset {
     name: "licence_assignments",
     category: LICENCES,
     about: "the manager of assignments",
-    from: From::Manager {
+    from: Origin::Manager {
         field: "licenseManager",
         kind: "LicenseManager",
     },
@@ -512,11 +512,11 @@ mod tests {
                 names.collect::<Vec<_>>().join(", ")
             };
             let from = match (dataset.from, dataset.each) {
-                (From::Objects(kind), "") => kind.to_owned(),
-                (From::Objects(kind) | From::Manager { kind, .. }, each) => {
+                (Origin::Objects(kind), "") => kind.to_owned(),
+                (Origin::Objects(kind) | Origin::Manager { kind, .. }, each) => {
                     format!("{kind}.{each}")
                 }
-                (From::AssignedLicenses, _) => "QueryAssignedLicenses".to_owned(),
+                (Origin::AssignedLicenses, _) => "QueryAssignedLicenses".to_owned(),
             };
             let line = format!(
                 "| `{}` | {} | `{from}` | {} | {} |",

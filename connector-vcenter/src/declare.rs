@@ -21,7 +21,7 @@ pub struct VcenterDataset {
     /// What its rows are, in a few words.
     pub about: &'static str,
     /// Whose properties are read.
-    pub from: From,
+    pub from: Origin,
     /// The property that is a list, of which each item is a row; empty where each object is one.
     pub each: &'static str,
     /// The columns, the key among them.
@@ -32,7 +32,7 @@ pub struct VcenterDataset {
 
 /// Whose properties are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Origin {
     /// All objects of a type below the root folder.
     Objects(&'static str),
     /// One of the managers that `ServiceContent` names.
@@ -159,7 +159,7 @@ impl VcenterDataset {
         name: "",
         category: "",
         about: "",
-        from: From::AssignedLicenses,
+        from: Origin::AssignedLicenses,
         each: "",
         columns: &[],
         duplicates: Duplicates::Fail,

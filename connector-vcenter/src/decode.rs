@@ -6,7 +6,7 @@ use connector_core::{Batch, Error, ErrorKind, Result, Retry, Schema, Type, Uuid,
 
 use crate::{
     api::ApiVersion,
-    declare::{From, Property, Take, VcenterDataset},
+    declare::{Origin, Property, Take, VcenterDataset},
     fault::{self, Fault},
     xml::{Element, Xml},
 };
@@ -481,7 +481,7 @@ impl Plan {
     }
 
     /// Returns what is read.
-    pub(crate) fn from(&self) -> From {
+    pub(crate) fn from(&self) -> Origin {
         self.dataset.from
     }
 }

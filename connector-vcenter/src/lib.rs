@@ -19,4 +19,4 @@ pub use connector::Vcenter;
 pub use connector_core;
 pub use connector_http;
 pub use datasets::datasets;
-pub use declare::{From, Property, Take, VcenterDataset};
+pub use declare::{Origin, Property, Take, VcenterDataset};

@@ -9,7 +9,7 @@ use crate::{
     api::{Call, Object, VIEW},
     client::{Client, FORGOTTEN, Server, refused_with},
     datasets::{ASSIGNMENT_MANAGER, TREE},
-    declare::From,
+    declare::Origin,
     decode::{Page, Place, Plan, Surroundings, lost},
     xml::Xml,
 };
@@ -56,7 +56,7 @@ pub(crate) async fn read(
         around.places = places(client, server).await?;
     }
     match plan.from() {
-        From::Objects(kind) => {
+        Origin::Objects(kind) => {
             let call = Call::create_container_view(&server.views, &server.root, kind);
             let reply = client.call(server, call).await?;
             let mut open = Open::new(client, server);
@@ -66,14 +66,14 @@ pub(crate) async fn read(
             open.close().await;
             outcome
         }
-        From::Manager { field, kind } => {
+        Origin::Manager { field, kind } => {
             let manager = server.manager(field, kind)?;
             let mut open = Open::new(client, server);
             let outcome = pages(plan, &around, &mut open, &manager, kind, amount, &mut rows).await;
             open.close().await;
             outcome
         }
-        From::AssignedLicenses => {
+        Origin::AssignedLicenses => {
             let manager = assignment_manager(client, server).await?;
             let reply = client
                 .call(server, Call::query_assigned_licenses(&manager))
@@ -197,7 +197,7 @@ async fn places(client: &Arc<Client>, server: &Server) -> Result<HashMap<String,
         // Not the reading of a data set that needs places: it goes one step deep.
         let rows = Rows::Kept(&mut batches);
         Box::pin(read(client, server, &plan, Amount::All, rows)).await?;
-        let is_datacenter = dataset.from == From::Objects("Datacenter");
+        let is_datacenter = dataset.from == Origin::Objects("Datacenter");
         for row in batches.iter().flat_map(Batch::rows) {
             let text = |column| row.at(column).as_text().map(str::to_owned);
             let node = Node {

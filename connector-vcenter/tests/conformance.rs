@@ -15,7 +15,7 @@ use connector_core::{
     Schema, Secret, SnapshotWriter, Type, Value,
 };
 use connector_testkit::{Fault, FaultKind, Harness, Subject, Unsupported, Values, http::HttpReply};
-use connector_vcenter::{From, Take, Vcenter, VcenterConfig, VcenterDataset, datasets};
+use connector_vcenter::{Origin, Take, Vcenter, VcenterConfig, VcenterDataset, datasets};
 
 use crate::soap::{Fake, INSTANCE, Object, USER, fault};
 
@@ -35,7 +35,7 @@ fn declared(name: &str) -> &'static VcenterDataset {
 
 fn kind(declared: &VcenterDataset) -> &'static str {
     match declared.from {
-        From::Objects(kind) => kind,
+        Origin::Objects(kind) => kind,
         _ => panic!("{} is not read from objects", declared.name),
     }
 }
