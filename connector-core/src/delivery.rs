@@ -9,6 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::Counts,
     outbox::Outbox,
+    repair::Compared,
     sink::NamedSink,
 };
 
@@ -24,6 +25,8 @@ enum Backlog {
     Nothing,
     /// The changes of one cycle, by its place in the manifest; more may follow.
     Changes(usize),
+    /// What differs from the sink's copy, which is to be found out.
+    Repair,
     /// Everything: the sink is new, or what it needs is no longer kept.
     Full,
 }
@@ -110,40 +113,27 @@ impl<'a> Delivery<'a> {
         sink: &'a NamedSink,
         mut baseline: Baseline,
     ) -> Result<(Baseline, Result<()>)> {
-        let mut whole = false;
+        // What the sink asked for: otherwise what its position says.
+        let mut wanted = None;
         loop {
-            let backlog = if whole {
-                Backlog::Full
-            } else {
-                backlog(&baseline, sink.name())?
+            let backlog = match wanted.take() {
+                Some(wanted) => wanted,
+                None => backlog(&baseline, sink.name())?,
             };
-            if let (Backlog::Full, Retain::Digests) = (&backlog, baseline.committed()?.retained) {
+            let lacks_rows = matches!(backlog, Backlog::Full | Backlog::Repair);
+            if let (true, Retain::Digests) = (lacks_rows, baseline.committed()?.retained) {
                 return drop_position(baseline, sink.name()).await;
             }
             let outbox;
-            (baseline, outbox) = blocking(move || {
-                let manifest = baseline.committed()?;
-                let id = baseline.id.clone();
-                let outbox = match backlog {
-                    Backlog::Nothing => None,
-                    Backlog::Changes(i) => {
-                        let changes = &manifest.changes[i];
-                        let segment = baseline.open_segment(&changes.segment)?;
-                        Some(Outbox::changes(id, changes, &segment))
-                    }
-                    Backlog::Full => Some(Outbox::full(id, manifest, &baseline.layers()?)?),
-                };
-                Ok((baseline, outbox))
-            })
-            .await?;
-            let Some(outbox) = outbox else {
-                return Ok((baseline, Ok(())));
+            (baseline, outbox) = match self.outbox(sink, baseline, backlog).await? {
+                (baseline, Ok(Some(outbox))) => (baseline, outbox),
+                (baseline, Ok(None)) => return Ok((baseline, Ok(()))),
+                (baseline, Err(error)) => return Ok((baseline, Err(error))),
             };
-            let (cycle, full) = (outbox.cycle(), outbox.cycle().is_full());
+            let cycle = outbox.cycle();
             match send(sink, outbox).await? {
                 Ok(counts) => {
                     *self.sent.entry(sink.name()).or_default() += counts;
-                    whole = false;
                     let name = sink.name().to_owned();
                     baseline = blocking(move || {
                         let mut manifest = baseline.committed()?.clone();
@@ -153,18 +143,76 @@ impl<'a> Delivery<'a> {
                     })
                     .await?;
                 }
-                // The sink lost what it had: an old copy was put back, or it was emptied.
-                Err(error) if error.kind() == ErrorKind::Incomplete && !full => {
+                // The sink lost what it had: an old copy was put back, or it was changed by hand.
+                Err(error) if error.kind() == ErrorKind::Incomplete && !cycle.is_full() => {
                     info!(
-                        "sink {} is sent the whole data set {}: {error:#}",
+                        "sink {} lacks rows of {}: {error:#}",
                         sink.name(),
                         baseline.id
                     );
-                    whole = true;
+                    wanted = Some(if cycle.is_repair() {
+                        Backlog::Full
+                    } else {
+                        Backlog::Repair
+                    });
                 }
                 Err(error) => return Ok((baseline, Err(error))),
             }
         }
+    }
+
+    /// Opens what is sent next. The outer error is the store's, the inner one the sink's.
+    async fn outbox(
+        &self,
+        sink: &NamedSink,
+        mut baseline: Baseline,
+        mut backlog: Backlog,
+    ) -> Result<(Baseline, Result<Option<Outbox>>)> {
+        if let Backlog::Repair = backlog {
+            let repair;
+            (baseline, repair) = self.repair(sink, baseline).await?;
+            match repair {
+                Ok(None) => backlog = Backlog::Full,
+                found => return Ok((baseline, found)),
+            }
+        }
+        blocking(move || {
+            let manifest = baseline.committed()?;
+            let id = baseline.id.clone();
+            let outbox = match backlog {
+                Backlog::Nothing => None,
+                Backlog::Changes(i) => {
+                    let changes = &manifest.changes[i];
+                    let segment = baseline.open_segment(&changes.segment)?;
+                    Some(Outbox::changes(id, changes, &segment))
+                }
+                Backlog::Full | Backlog::Repair => {
+                    Some(Outbox::full(id, manifest, &baseline.layers()?)?)
+                }
+            };
+            Ok((baseline, Ok(outbox)))
+        })
+        .await
+    }
+
+    /// Finds what a sink lacks; none when it can't tell, or when that is nearly everything.
+    async fn repair(
+        &self,
+        sink: &NamedSink,
+        baseline: Baseline,
+    ) -> Result<(Baseline, Result<Option<Outbox>>)> {
+        let mut sink = sink.lock().await;
+        let Some(copies) = sink.copies() else {
+            return Ok((baseline, Ok(None)));
+        };
+        let (baseline, compared) = blocking(move || {
+            let compared = Compared::new(&baseline)?;
+            Ok((baseline, compared))
+        })
+        .await?;
+        let fixes = compared.fixes(copies).await?;
+        let outbox = fixes.map(|fixes| fixes.map(|fixes| Outbox::repair(compared, fixes)));
+        Ok((baseline, outbox))
     }
 }
 

@@ -47,19 +47,42 @@ impl fmt::Debug for DatasetId {
 /// Names a cycle of one data set: the same whenever it is delivered, and no other cycle's even
 /// when the state folder was lost and made anew.
 ///
-/// As text: when it was committed, its number, and `full` when it begins with a truncate:
-/// `2026-11-21T03:08:00Z.42` or `2026-11-21T03:08:00Z.42.full`.
+/// As text: when it was committed, its number, and how it leads there if not from the cycle before:
+/// `2026-11-21T03:08:00Z.42`, `2026-11-21T03:08:00Z.42.full` or `2026-11-21T03:08:00Z.42.repair`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CycleId {
     number: u64,
     at: Timestamp,
-    full: bool,
+    from: Start,
+}
+
+/// What a cycle's events lead from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Start {
+    /// The cycle with the number before it.
+    Before,
+    /// Nothing.
+    Nothing,
+    /// What the sink said that it holds.
+    Copy,
+}
+
+impl Start {
+    /// How an id ends.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Before => "",
+            Self::Nothing => ".full",
+            Self::Copy => ".repair",
+        }
+    }
 }
 
 impl CycleId {
     /// Names a cycle. Hosts receive ids and do not make them; this is for tests of sinks.
     pub fn new(number: u64, at: Timestamp, full: bool) -> Self {
-        Self { number, at, full }
+        let from = if full { Start::Nothing } else { Start::Before };
+        Self { number, at, from }
     }
 
     /// Returns the number: 1 for the first committed cycle of a data set, and one more for each
@@ -75,24 +98,32 @@ impl CycleId {
 
     /// Tells whether the cycle carries the whole data set, beginning with a truncate.
     pub fn is_full(self) -> bool {
-        self.full
+        self.from == Start::Nothing
+    }
+
+    /// Tells whether the cycle carries what differs from the rows that a sink's
+    /// [`Copies`](crate::Copies) named, wherever that sink stood.
+    pub fn is_repair(self) -> bool {
+        self.from == Start::Copy
     }
 
     /// The same state of the data set, delivered whole.
     pub(crate) fn as_full(self) -> Self {
-        Self { full: true, ..self }
+        let from = Start::Nothing;
+        Self { from, ..self }
+    }
+
+    /// The same state of the data set, delivered as what a sink lacks of it.
+    #[must_use]
+    pub fn as_repair(self) -> Self {
+        let from = Start::Copy;
+        Self { from, ..self }
     }
 }
 
 impl fmt::Display for CycleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{}{}",
-            self.at,
-            self.number,
-            if self.full { ".full" } else { "" }
-        )
+        write!(f, "{}.{}{}", self.at, self.number, self.from.suffix())
     }
 }
 
@@ -107,15 +138,16 @@ impl FromStr for CycleId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str = "not a cycle id";
-        let (text, full) = match text.strip_suffix(".full") {
-            Some(rest) => (rest, true),
-            None => (text, false),
-        };
+        let marked = [Start::Nothing, Start::Copy];
+        let (text, from) = marked
+            .into_iter()
+            .find_map(|from| Some((text.strip_suffix(from.suffix())?, from)))
+            .unwrap_or((text, Start::Before));
         let (at, number) = text.rsplit_once('.').ok_or(WRONG)?;
         Ok(Self {
             number: number.parse().map_err(|_| WRONG)?,
             at: at.parse().map_err(|_| WRONG)?,
-            full,
+            from,
         })
     }
 }
@@ -394,7 +426,8 @@ mod tests {
     #[test]
     fn ids_survive_text() {
         let at = "2026-11-21T03:08:00.1234567Z".parse().unwrap();
-        for id in [CycleId::new(42, at, false), CycleId::new(1, at, true)] {
+        let changes = CycleId::new(42, at, false);
+        for id in [changes, CycleId::new(1, at, true), changes.as_repair()] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
         assert!("42".parse::<CycleId>().is_err());

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 
 use crate::{
     connector::{Availability, CheckReport, Connector, ConnectorInfo, DatasetCheck},
+    copies::{Copies, DigestRows, KeyRange, RangeDigest, RangeDigests},
     dataset::{Dataset, DatasetExt, DatasetInfo},
     error::{Error, ErrorKind, Result},
     event::{Change, ChangeEvent, CycleId, DatasetId, Digest},
-    row::{Key, Row},
+    row::{Batch, Key, Row},
     schema::Schema,
     sink::Sink,
     snapshot::SnapshotWriter,
@@ -246,8 +247,10 @@ fn refused(message: &str) -> Error {
 impl Inner {
     fn begin(&mut self, event: &ChangeEvent) -> Result<Staged> {
         let held = self.copies.get(&event.dataset);
-        let repeat = held.is_some_and(|copy| copy.cycle == event.cycle);
-        let follows = held.is_some_and(|copy| copy.cycle.number() + 1 == event.cycle.number());
+        let repeat = held.is_some_and(|copy| copy.cycle == event.cycle && !event.cycle.is_repair());
+        let follows = held.is_some_and(|copy| {
+            copy.cycle.number() + 1 == event.cycle.number() || event.cycle.is_repair()
+        });
         if !repeat && !follows && !event.cycle.is_full() {
             return Err(Error::new(
                 ErrorKind::Incomplete,
@@ -322,7 +325,12 @@ impl Staged {
         };
         if !found {
             let kind = event.change.kind();
-            return Err(refused("the event does not fit the copy")
+            let lacks = if self.cycle.is_full() {
+                ErrorKind::Sink
+            } else {
+                ErrorKind::Incomplete
+            };
+            return Err(Error::new(lacks, "the event does not fit the copy")
                 .with("kind", kind)
                 .with("seq", event.seq));
         }
@@ -367,6 +375,76 @@ impl Sink for MemorySink {
             inner.copies.insert(staged.dataset, copy);
         }
         Ok(())
+    }
+
+    fn copies(&mut self) -> Option<&mut dyn Copies> {
+        Some(self)
+    }
+}
+
+impl MemorySink {
+    /// Puts a row into the sink's copy of a data set, as somebody does who changes it by hand.
+    pub fn tamper(&self, dataset: &DatasetId, row: &Row) {
+        if let Some(copy) = lock(&self.0).copies.get_mut(dataset) {
+            copy.rows.insert(row.key(), row.clone());
+        }
+    }
+
+    /// Removes the row of that key from the sink's copy of a data set.
+    pub fn lose(&self, dataset: &DatasetId, key: &Key) {
+        if let Some(copy) = lock(&self.0).copies.get_mut(dataset) {
+            copy.rows.remove(key);
+        }
+    }
+
+    /// The copy as rows of a schema.
+    fn held(&self, dataset: &DatasetId, schema: &Arc<Schema>) -> Result<Option<Batch>> {
+        let inner = lock(&self.0);
+        let Some(copy) = inner.copies.get(dataset) else {
+            return Ok(None);
+        };
+        let mut batch = Batch::new(Arc::clone(schema));
+        for row in copy.rows.values() {
+            if !row.schema().extends_to(schema) {
+                return Ok(None);
+            }
+            let row = row.recode(schema)?;
+            let mut writer = batch.row();
+            for value in row.as_ref().values() {
+                writer.value(&value);
+            }
+            writer.end()?;
+        }
+        Ok(Some(batch))
+    }
+}
+
+#[async_trait]
+impl Copies for MemorySink {
+    async fn digests(
+        &mut self,
+        dataset: &DatasetId,
+        schema: &Arc<Schema>,
+        ranges: &[KeyRange],
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        Ok(self.held(dataset, schema)?.map(|batch| {
+            let mut digests = RangeDigests::new(ranges);
+            digests.add_batch(&batch);
+            digests.finish()
+        }))
+    }
+
+    async fn rows(
+        &mut self,
+        dataset: &DatasetId,
+        schema: &Arc<Schema>,
+        ranges: &[KeyRange],
+    ) -> Result<Vec<Row>> {
+        let mut rows = DigestRows::new(schema, ranges);
+        if let Some(batch) = self.held(dataset, schema)? {
+            rows.add_batch(&batch);
+        }
+        Ok(rows.finish())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     baseline::{CycleChanges, Layers, LiveRows, Manifest, Record, RecordCursor, Segment, blocking},
     error::Result,
     event::{Change, ChangeEvent, CycleId, DatasetId, Digest},
+    repair::{Compared, Fixes},
     schema::Schema,
 };
 
@@ -29,6 +30,7 @@ enum Rest {
     Full(Arc<Schema>, Box<LiveRows>),
     Rows(Box<LiveRows>),
     Changes(Box<RecordCursor>),
+    Fixes(Box<Fixes>),
     Complete,
     Nothing,
 }
@@ -60,6 +62,18 @@ impl Outbox {
             next_seq: 1,
             rest: Rest::Full(Arc::new(manifest.schema.clone()), Box::new(layers.rows()?)),
         })
+    }
+
+    /// What a sink lacks of the data set as it is now.
+    pub(crate) fn repair(compared: Compared, fixes: Fixes) -> Self {
+        Self {
+            dataset: compared.dataset,
+            cycle: compared.cycle,
+            rows: compared.whole.rows,
+            digest: compared.whole.digest,
+            next_seq: 1,
+            rest: Rest::Fixes(Box::new(fixes)),
+        }
     }
 
     pub(crate) fn cycle(&self) -> CycleId {
@@ -121,6 +135,12 @@ impl Outbox {
                         Record::Update { after, before } => Change::Update { before, after },
                         Record::Delete { before } => Change::Delete { before },
                     }));
+                }
+                self.rest = Rest::Complete;
+            }
+            Rest::Fixes(fixes) => {
+                if let Some(change) = fixes.next()? {
+                    return Ok(Some(change));
                 }
                 self.rest = Rest::Complete;
             }

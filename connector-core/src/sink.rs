@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
+    copies::Copies,
     error::Result,
     event::{ChangeEvent, CycleId},
 };
@@ -21,8 +22,9 @@ use crate::{
 ///   drop such a repeat, which makes delivery exactly once.
 /// - A cycle that is not full continues the one with the number before it. A sink that knows that
 ///   it lacks that one returns [`ErrorKind::Incomplete`](crate::ErrorKind::Incomplete) from its
-///   first `write`; the whole data set is then sent from the store as a full cycle, without
-///   reading the source.
+///   first `write`, and one that finds at the end of such a cycle that its rows are others than the
+///   source's from its last; the store then sends what differs, if the sink has [`Copies`], or the
+///   whole data set as a full cycle, without reading the source.
 /// - Other data sets and cycles may follow a failed one.
 #[async_trait]
 pub trait Sink: Send {
@@ -40,6 +42,12 @@ pub trait Sink: Send {
     ///
     /// The cycle is delivered again later, from its first event.
     async fn commit(&mut self, cycle: &CycleId) -> Result<()>;
+
+    /// Returns what tells of the rows that the sink holds, when it can be asked for them. Only a
+    /// sink that has it is sent [repairs](CycleId::is_repair).
+    fn copies(&mut self) -> Option<&mut dyn Copies> {
+        None
+    }
 }
 
 /// A sink under the name by which the store remembers what it has confirmed. Cheap to clone; all

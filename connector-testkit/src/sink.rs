@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use connector_core::{ChangeEvent, CycleId, Error, ErrorKind, Result, Sink};
+use connector_core::{ChangeEvent, Copies, CycleId, Error, ErrorKind, Result, Sink};
 
 /// Where a [`FaultySink`] fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,10 @@ impl<S: Sink + Sync> Sink for FaultySink<S> {
         self.trip(SinkFault::BeforeCommit)?;
         self.inner.commit(cycle).await?;
         self.trip(SinkFault::AfterCommit)
+    }
+
+    fn copies(&mut self) -> Option<&mut dyn Copies> {
+        self.inner.copies()
     }
 }
 
