@@ -210,6 +210,7 @@ struct Staged {
     /// Already committed: the events are a repeat.
     repeat: bool,
     next_seq: u64,
+    complete: bool,
     rows: BTreeMap<Key, Row>,
     events: Vec<ChangeEvent>,
 }
@@ -264,6 +265,7 @@ impl Inner {
             cycle: event.cycle,
             repeat,
             next_seq: 1,
+            complete: false,
             rows: held.map(|copy| copy.rows.clone()).unwrap_or_default(),
             events: Vec::new(),
         })
@@ -287,11 +289,15 @@ impl Staged {
     }
 
     fn apply(&mut self, event: &ChangeEvent) -> Result<()> {
-        if event.seq != self.next_seq || event.cycle != self.cycle || event.dataset != self.dataset
+        if event.seq != self.next_seq
+            || event.cycle != self.cycle
+            || event.dataset != self.dataset
+            || self.complete
         {
             return Err(refused("an event out of order").with("seq", event.seq));
         }
         self.next_seq += 1;
+        self.complete = matches!(event.change, Change::SnapshotComplete { .. });
         if self.repeat {
             return Ok(());
         }
@@ -363,8 +369,9 @@ impl Sink for MemorySink {
 
     async fn commit(&mut self, cycle: &CycleId) -> Result<()> {
         let mut inner = lock(&self.0);
-        let Some(staged) = inner.staged.take().filter(|staged| staged.cycle == *cycle) else {
-            return Err(refused("a commit of a cycle that was not written"));
+        let staged = inner.staged.take();
+        let Some(staged) = staged.filter(|staged| staged.complete && staged.cycle == *cycle) else {
+            return Err(refused("a commit of a cycle that is not complete"));
         };
         if !staged.repeat {
             inner.events.extend(staged.events);

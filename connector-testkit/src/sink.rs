@@ -73,6 +73,11 @@ impl<S> FaultySink<S> {
         std::mem::take(&mut self.plan().seen)
     }
 
+    /// Takes the wrapped sink out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// Returns the wrapped sink.
     pub fn inner(&self) -> &S {
         &self.inner
