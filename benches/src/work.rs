@@ -16,7 +16,7 @@ use connector_core::{
     Cycle, CycleOptions, FileStorage, NamedSink, Outcome, Retain, Store, SystemClock,
 };
 use connector_fileupload::{DatasetConfig, FileUpload, FileUploadConfig};
-use datasync::{NdjsonSink, SqliteSink};
+use datasync::{NdjsonSink, Repository};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -330,7 +330,7 @@ async fn cycle(
         } => cycle.sink(NamedSink::new("ndjson", NdjsonSink::open(&path).await?)),
         Sinks {
             sqlite: Some(path), ..
-        } => cycle.sink(NamedSink::new("sqlite", SqliteSink::open(&path).await?)),
+        } => cycle.sink(NamedSink::new("sqlite", Repository::sqlite(&path).await?)),
         _ => cycle.sink(NamedSink::new("none", NoSink)),
     };
     let report = cycle

@@ -15,5 +15,5 @@ mod stop;
 
 pub use cli::run;
 pub use sink::{
-    EVENT_SCHEMA, EventLine, NdjsonSink, ProcessEntry, SqliteSink, SyncEntry, TableState,
+    EVENT_SCHEMA, EventLine, NdjsonSink, ProcessEntry, Repository, SyncEntry, TableState,
 };

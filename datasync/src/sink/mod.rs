@@ -3,11 +3,12 @@
 mod blocking;
 mod identity;
 mod ndjson;
+mod repository;
 mod settings;
 mod sqlite;
 #[cfg(test)]
 mod testing;
 
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
+pub use repository::{ProcessEntry, Repository, SyncEntry, TableState};
 pub(crate) use settings::{OpenSink, SinkSettings, configured_name};
-pub use sqlite::{ProcessEntry, SqliteSink, SyncEntry, TableState};

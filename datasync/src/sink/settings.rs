@@ -9,7 +9,7 @@ use connector_core::{NamedSink, Result};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{NdjsonSink, SqliteSink};
+use super::{NdjsonSink, Repository};
 use crate::config::Section;
 
 /// Which sink, and where.
@@ -71,7 +71,7 @@ impl SinkSettings {
     pub(crate) async fn open(&self, name: &str) -> Result<OpenSink> {
         let opened = match self {
             Self::Sqlite { path } => {
-                let sink = SqliteSink::open(path).await?;
+                let sink = Repository::sqlite(path).await?;
                 // A repository that was deleted and made anew is a new sink for the store, which
                 // then fills it.
                 let named = format!("{name}{ID_MARK}{}", sink.id());
@@ -111,5 +111,5 @@ pub(crate) struct OpenSink {
     pub(crate) named: NamedSink,
     /// The same sink, when it is a repository that keeps logs. Locked for a whole delivery by
     /// whoever delivers.
-    pub(crate) repository: Option<Arc<Mutex<SqliteSink>>>,
+    pub(crate) repository: Option<Arc<Mutex<Repository>>>,
 }

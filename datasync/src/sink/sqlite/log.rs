@@ -1,9 +1,10 @@
-//! The repository's own record of what was done to it.
+//! The two logs as tables of SQLite.
 
-use connector_core::{Counts, CycleId, DatasetId, Result, Timestamp};
+use connector_core::Result;
 use rusqlite::{Connection, params};
 
 use super::{failed, int};
+use crate::sink::repository::{KEPT, ProcessEntry, SyncEntry};
 
 pub(super) const CREATE: &str = "
 CREATE TABLE IF NOT EXISTS _sync_log (
@@ -30,41 +31,6 @@ CREATE TABLE IF NOT EXISTS _process_log (
     message   TEXT
 );
 ";
-
-/// So many lines of each log are kept: over a year of hourly cycles of ten data sets.
-const KEPT: i64 = 100_000;
-
-/// How a cycle of a data set ended; one line of `_sync_log`.
-#[derive(Debug, Clone)]
-pub struct SyncEntry {
-    /// The data set.
-    pub dataset: DatasetId,
-    /// The last committed cycle, if there is one.
-    pub cycle: Option<CycleId>,
-    /// When it began.
-    pub started: Timestamp,
-    /// When it ended.
-    pub finished: Timestamp,
-    /// The events that it found.
-    pub counts: Counts,
-    /// `synced`, `held` or `failed`.
-    pub outcome: &'static str,
-    /// What went wrong, with its causes.
-    pub error: Option<String>,
-}
-
-/// Something that the host did; one line of `_process_log`.
-#[derive(Debug, Clone)]
-pub struct ProcessEntry {
-    /// When it happened.
-    pub at: Timestamp,
-    /// `start`, `stop`, `check`, `sync`, `approve`, `reject` or `error`.
-    pub action: &'static str,
-    /// The connector that it was done with.
-    pub connector: Option<String>,
-    /// What there is to say.
-    pub message: Option<String>,
-}
 
 pub(super) fn sync(connection: &Connection, entry: &SyncEntry) -> Result<()> {
     connection

@@ -1,5 +1,5 @@
 use connector_core::{
-    Cycle, CycleOptions, NamedSink, Retain, Store, Value,
+    Cycle, CycleId, CycleOptions, NamedSink, Retain, Sink as _, Store, Value,
     memory::MemoryDataset,
     schema::{date, int, text},
 };
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::sink::testing::{Source, all_types, deliver, values};
 
-async fn open(folder: &TempDir) -> SqliteSink {
-    SqliteSink::open(&folder.path().join("repository.db"))
+async fn open(folder: &TempDir) -> Repository {
+    Repository::sqlite(&folder.path().join("repository.db"))
         .await
         .unwrap()
 }
@@ -405,7 +405,7 @@ async fn another_programs_database_is_left_alone() {
     reader(&folder)
         .execute_batch("CREATE TABLE bookmarks (url)")
         .unwrap();
-    let error = SqliteSink::open(&folder.path().join("repository.db"))
+    let error = Repository::sqlite(&folder.path().join("repository.db"))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("another program's"), "{error}");
@@ -422,7 +422,7 @@ async fn a_newer_format_is_left_alone() {
     reader(&folder)
         .execute_batch("PRAGMA user_version = 2")
         .unwrap();
-    let error = SqliteSink::open(&folder.path().join("repository.db"))
+    let error = Repository::sqlite(&folder.path().join("repository.db"))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("newer version"), "{error}");
