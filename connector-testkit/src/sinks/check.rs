@@ -1,7 +1,7 @@
 //! What the checks do: a source that changes, an engine that delivers, a sink that fails.
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use connector_core::{
     Column, DatasetId, Type, Value,
@@ -67,7 +67,14 @@ async fn every_value<H: SinkHarness>() {
     // Each row has one value, and all others null.
     let mut rows = Vec::new();
     for (place, column) in columns.iter().enumerate().skip(1) {
-        for (_, value) in generate::edges(column.ty()) {
+        for (name, value) in generate::edges(column.ty()) {
+            let left_out = H::unsupported_values()
+                .iter()
+                .find(|(what, _)| *what == name);
+            if let Some((_, reason)) = left_out {
+                let _ = writeln!(std::io::stderr(), "{name}: left out: {reason}");
+                continue;
+            }
             let mut row = vec![Value::Null; columns.len()];
             row[0] = Value::Int(i64::try_from(rows.len()).unwrap());
             row[place] = value;

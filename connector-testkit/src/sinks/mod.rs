@@ -74,6 +74,12 @@ pub trait SinkHarness: Send + Sync + 'static {
         async { drop(sink) }
     }
 
+    /// The values of [`generate::edges`](crate::generate::edges), by name, that the receiver can't
+    /// tell from others, each with the reason.
+    fn unsupported_values() -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The checks that such a receiver can't pass, each with the reason.
     fn unsupported() -> &'static [(SinkCheck, &'static str)] {
         &[]

@@ -82,7 +82,8 @@ impl Entry {
         if (self.rows, self.digest) == expected {
             return Ok(());
         }
-        Err(differs(id, &self.table.name, self.rows, expected.0))
+        let (table, kind) = (&self.table.name, ErrorKind::Incomplete);
+        Err(differs(kind, id, table, self.rows, expected.0))
     }
 }
 

@@ -35,8 +35,8 @@ enum Step {
 /// Differences on their way into a table.
 struct Apply {
     entry: Entry,
-    /// The columns changed, which changes every row's hash: count and digest are taken from the
-    /// table again.
+    /// Count and digest are taken from the table again: its columns changed, which changes every
+    /// row's hash, or its rows were not what they should be.
     recount: bool,
 }
 
@@ -131,6 +131,14 @@ impl Delivery {
             (entry.cycle.number(), entry.cycle.at()) == (cycle.number(), cycle.at())
         };
         let step = match Entry::load(database, dataset)? {
+            // What a repair says is true of the rows as they are now, whatever was sent before.
+            Some(entry) if cycle.is_repair() => {
+                database.start_changes(&entry.table)?;
+                Step::Apply(Apply {
+                    entry,
+                    recount: true,
+                })
+            }
             Some(entry) if entry.cycle == cycle => Step::Repeat(entry),
             held if cycle.is_full() => Step::Full(held.map(|entry| entry.table)),
             // The same state, once delivered whole and now as differences.

@@ -10,7 +10,10 @@ mod table;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use connector_core::{ChangeEvent, CycleId, DatasetId, Digest, Result, Schema, Sink};
+use connector_core::{
+    Batch, ChangeEvent, Copies, CycleId, DatasetId, Digest, DigestRows, KeyRange, RangeDigest,
+    RangeDigests, Result, Row, Schema, Sink,
+};
 
 use self::{catalog::Entry, delivery::Deliveries};
 pub(super) use self::{
@@ -155,6 +158,70 @@ impl Sink for Repository {
         let cycle = *cycle;
         self.with(move |deliveries| deliveries.commit(cycle)).await
     }
+
+    fn copies(&mut self) -> Option<&mut dyn Copies> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Copies for Repository {
+    async fn digests(
+        &mut self,
+        dataset: &DatasetId,
+        schema: &Arc<Schema>,
+        ranges: &[KeyRange],
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        let (dataset, schema) = (dataset.clone(), Arc::clone(schema));
+        let ranges = ranges.to_vec();
+        self.with(move |deliveries| {
+            deliveries.look(|database| {
+                let mut digests = RangeDigests::new(&ranges);
+                let found = read(database, &dataset, &schema, &mut |batch| {
+                    digests.add_batch(batch);
+                })?;
+                Ok(found.then(|| digests.finish()))
+            })
+        })
+        .await
+    }
+
+    async fn rows(
+        &mut self,
+        dataset: &DatasetId,
+        schema: &Arc<Schema>,
+        ranges: &[KeyRange],
+    ) -> Result<Vec<Row>> {
+        let (dataset, schema) = (dataset.clone(), Arc::clone(schema));
+        let ranges = ranges.to_vec();
+        self.with(move |deliveries| {
+            deliveries.look(|database| {
+                let mut rows = DigestRows::new(&schema, &ranges);
+                read(database, &dataset, &schema, &mut |batch| {
+                    rows.add_batch(batch);
+                })?;
+                Ok(rows.finish())
+            })
+        })
+        .await
+    }
+}
+
+/// Reads the rows of a data set's table as rows of a schema, if there is one whose columns fit.
+fn read(
+    database: &mut dyn Database,
+    dataset: &DatasetId,
+    schema: &Arc<Schema>,
+    each: &mut dyn FnMut(&Batch),
+) -> Result<bool> {
+    let Some(Entry { table, .. }) = Entry::load(database, dataset)? else {
+        return Ok(false);
+    };
+    let fits = table.extended(database.names(), schema).is_some();
+    if fits {
+        database.read(&table, schema, each)?;
+    }
+    Ok(fits)
 }
 
 impl fmt::Debug for Repository {

@@ -93,7 +93,7 @@ impl Load {
             }
         })?;
         if found != expected {
-            return Err(differs(id, STAGING, found.0, expected.0));
+            return Err(differs(ErrorKind::Sink, id, STAGING, found.0, expected.0));
         }
         swapped
     }

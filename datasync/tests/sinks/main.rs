@@ -1,0 +1,6 @@
+//! What every sink must do, shown of each of them.
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+mod fold;
+mod ndjson;
+mod sqlite;
