@@ -133,6 +133,16 @@ pub(crate) enum Command {
         /// Where to. Default: the configuration file.
         file: Option<PathBuf>,
     },
+    /// Have the operating system run the host: writes a systemd unit; on Windows prints the
+    /// commands to run.
+    Install {
+        /// As a service that starts with the machine.
+        #[arg(long, required = true)]
+        service: bool,
+        /// Print the unit and write nothing.
+        #[arg(long)]
+        print: bool,
+    },
     /// Print a script that completes this program's arguments.
     Completions {
         /// For which shell.
@@ -251,6 +261,7 @@ async fn perform(cli: Cli, console: Console) -> Result<Verdict> {
         }
         Command::Verify { connectors } => command::verify(&config, &connectors, console).await,
         Command::Init { file } => command::init(&file.unwrap_or(config)),
+        Command::Install { print, .. } => command::install(&config, print),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,8 +30,32 @@ pub(crate) struct Config {
     pub(crate) folder: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) memory: u64,
+    /// Where the log goes besides standard error.
+    pub(crate) log: Option<LogFiles>,
+    /// Where `run` answers who asks how it is.
+    pub(crate) health: Option<SocketAddr>,
     pub(crate) sinks: BTreeMap<String, SinkSettings>,
     pub(crate) connectors: Vec<ConnectorSettings>,
+}
+
+/// A folder with a log file a day.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogFiles {
+    pub(crate) folder: PathBuf,
+    /// How many files are kept.
+    #[serde(default = "default_keep")]
+    pub(crate) keep: NonZeroUsize,
+}
+
+fn default_keep() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(13)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Health {
+    listen: SocketAddr,
 }
 
 /// What the host needs to know of a connector.
@@ -56,6 +82,8 @@ struct File {
     state: PathBuf,
     #[serde(default)]
     memory: Memory,
+    log: Option<LogFiles>,
+    health: Option<Health>,
     #[serde(default)]
     sink: BTreeMap<String, toml::Table>,
     #[serde(default)]
@@ -211,6 +239,11 @@ impl Config {
             state: folder.join(file.state),
             folder: folder.to_owned(),
             memory: file.memory.0.as_u64(),
+            log: file.log.map(|log| LogFiles {
+                folder: folder.join(log.folder),
+                ..log
+            }),
+            health: file.health.map(|health| health.listen),
             sinks,
             connectors,
         })

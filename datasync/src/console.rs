@@ -2,17 +2,32 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use clap::ValueEnum;
-use connector_core::{DatasetId, Progress};
+use connector_core::{DatasetId, Error, ErrorKind, Progress, Result};
 use indicatif::{
     HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState,
     ProgressStyle,
 };
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_appender::rolling::{RollingFileAppender, RollingWriter, Rotation};
+use tracing_subscriber::{
+    Layer,
+    field::RecordFields,
+    filter::{Targets, dynamic_filter_fn},
+    fmt::{
+        self, FormatFields,
+        format::{DefaultFields, Writer},
+        writer::{MakeWriter, OptionalWriter},
+    },
+    layer::{Filter, SubscriberExt},
+    util::SubscriberInitExt,
+};
+
+use crate::config::LogFiles;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,7 +40,44 @@ pub(crate) enum LogFormat {
 
 /// Keeps log lines and progress bars from writing over each other. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Console(MultiProgress);
+pub(crate) struct Console {
+    bars: MultiProgress,
+    files: Files,
+}
+
+/// Fields of spans as the files show them. Formatted fields are kept by type, and the terminal's
+/// have colours.
+struct FileFields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for FileFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        writer: Writer<'writer>,
+        fields: R,
+    ) -> std::fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
+}
+
+/// The log's files, once a configuration has named them.
+#[derive(Debug, Clone, Default)]
+struct Files(Arc<OnceLock<RollingFileAppender>>);
+
+impl Files {
+    fn when_open<S: Subscriber>(&self) -> impl Filter<S> + use<S> {
+        let files = self.clone();
+        dynamic_filter_fn(move |_, _| files.0.get().is_some())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Files {
+    type Writer = OptionalWriter<RollingWriter<'a>>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        let files = self.0.get();
+        files.map(MakeWriter::make_writer).into()
+    }
+}
 
 impl Console {
     /// Starts logging; `verbosity` is how many levels more than usual are shown.
@@ -42,6 +94,8 @@ impl Console {
             .with_target("connector_", ours);
         let out = Stderr(bars.clone());
         let out = move || out.clone();
+        let files = Files::default();
+        let written = files.clone();
         let registry = tracing_subscriber::registry().with(filter);
         // Only a program that embeds this one can have set a subscriber before: it keeps its own.
         let _ = match format {
@@ -52,19 +106,58 @@ impl Console {
                         .with_ansi(io::stderr().is_terminal())
                         .with_writer(out),
                 )
+                .with(
+                    fmt::layer()
+                        // Its own type, so that spans are not shown in the terminal's colours.
+                        .fmt_fields(FileFields(DefaultFields::new()))
+                        .with_target(false)
+                        .with_ansi(false)
+                        .with_writer(written)
+                        .with_filter(files.when_open()),
+                )
                 .try_init(),
             LogFormat::Json => registry
                 .with(fmt::layer().json().with_writer(out))
+                .with(
+                    fmt::layer()
+                        .json()
+                        .with_writer(written)
+                        .with_filter(files.when_open()),
+                )
                 .try_init(),
         };
-        Self(bars)
+        Self { bars, files }
+    }
+
+    /// Writes the log to files too, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when the folder can't be made or written to.
+    pub(crate) fn log_to(&self, log: &LogFiles) -> Result<()> {
+        let appender = RollingFileAppender::builder()
+            .rotation(Rotation::DAILY)
+            .filename_prefix("datasync")
+            .filename_suffix("log")
+            .max_log_files(log.keep.get())
+            .build(&log.folder);
+        let appender = appender.map_err(|error| {
+            Error::new(ErrorKind::Config, "log.folder: can't write a log there")
+                .with("folder", log.folder.display())
+                .with_source(error)
+        })?;
+        // A program that runs several commands keeps the first.
+        let _ = self.files.0.set(appender);
+        // Whoever was not interested before is asked again.
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
     }
 
     /// Shows how far the read of a data set is, until the returned value is dropped.
     pub(crate) fn watch(&self, dataset: &DatasetId) -> Watch {
         let progress = Progress::default();
-        let bar = self.0.add(ProgressBar::new_spinner());
-        if !self.0.is_hidden() {
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        if !self.bars.is_hidden() {
             let seen = progress.clone();
             let show = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                 let _ = write!(out, "{}", Read(&seen, state.elapsed()));

@@ -1,6 +1,6 @@
 //! Runs cycles: what connectors offer, through the store, to sinks, with a record of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use connector_core::{
     Clock, Counts, Cycle, CycleOptions, Dataset, DatasetExt, DatasetId, DatasetReport, Error,
@@ -13,6 +13,8 @@ use crate::{
     config::Config,
     connectors::Configured,
     console::Console,
+    health,
+    metrics::{self, Metrics},
     sink::{OpenSink, ProcessEntry, SyncEntry},
     stop::Stop,
 };
@@ -25,6 +27,7 @@ pub(crate) struct Host {
     memory: u64,
     console: Console,
     stop: Stop,
+    metrics: Arc<Metrics>,
 }
 
 /// What a person wants to sync; everything by default.
@@ -109,6 +112,9 @@ impl Host {
         console: Console,
         stop: Stop,
     ) -> Result<Self> {
+        if let Some(log) = &config.log {
+            console.log_to(log)?;
+        }
         let clock = clock();
         // The store first: whoever holds it is the only one who writes to the sinks.
         let store = open_store(config, &clock).await?;
@@ -125,6 +131,7 @@ impl Host {
             }
         }
         Ok(Self {
+            metrics: Arc::new(Metrics::new(Arc::clone(&clock))),
             clock,
             store,
             sinks,
@@ -136,6 +143,20 @@ impl Host {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Answers at an address who asks how the host is.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when the address can't be listened on; those of the store.
+    pub(crate) async fn answer(&self, address: SocketAddr) -> Result<()> {
+        for id in self.store.datasets().await? {
+            if let Some(status) = self.store.status(&id).await? {
+                self.metrics.resume(&id, &status);
+            }
+        }
+        health::start(address, Arc::clone(&self.metrics), self.stop.clone()).await
     }
 
     pub(crate) fn stop(&self) -> &Stop {
@@ -334,13 +355,12 @@ impl Host {
         report: &DatasetReport,
     ) {
         let status = self.store.status(&report.id).await.ok().flatten();
-        let (outcome, counts, mut error) = match &report.outcome {
-            Outcome::Synced(counts) => ("synced", *counts, None),
-            Outcome::Held(held) => ("held", held.counts, None),
-            Outcome::NotCollected { reason } => {
-                ("not collected", Counts::default(), Some(reason.clone()))
-            }
-            Outcome::Failed(error) => ("failed", Counts::default(), Some(format!("{error:#}"))),
+        self.metrics.record(report, status.as_ref());
+        let (counts, mut error) = match &report.outcome {
+            Outcome::Synced(counts) => (*counts, None),
+            Outcome::Held(held) => (held.counts, None),
+            Outcome::NotCollected { reason } => (Counts::default(), Some(reason.clone())),
+            Outcome::Failed(error) => (Counts::default(), Some(format!("{error:#}"))),
         };
         if let Some((sink, cause)) = report.sink_errors.first() {
             error.get_or_insert_with(|| format!("sink {sink}: {cause:#}"));
@@ -351,11 +371,7 @@ impl Host {
             started,
             finished: self.clock.now(),
             counts,
-            outcome: if report.sink_errors.is_empty() {
-                outcome
-            } else {
-                "failed"
-            },
+            outcome: metrics::outcome(report),
             error,
         };
         for (_, sink) in self.sinks_of(configured) {

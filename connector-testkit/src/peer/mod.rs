@@ -7,11 +7,13 @@ mod prism;
 mod process;
 mod python;
 mod sqlserver;
+mod systemd;
 mod tables;
 mod vcenter;
 
 pub use prism::{GRAPH_CONTRACT, Prism};
 pub use python::PythonPackages;
 pub use sqlserver::{SqlServerPeer, SqlTable};
+pub use systemd::systemd_analyze;
 pub use tables::SqlSubjects;
 pub use vcenter::VcenterPeer;

@@ -63,6 +63,9 @@ pub(crate) async fn run(config: &Path, console: Console) -> Result<Verdict> {
         ));
     }
     let host = Host::open(&config, &connectors, console, listen()?).await?;
+    if let Some(address) = config.health {
+        host.answer(address).await?;
+    }
     host.log_process(None, "start", None).await;
     for Configured { settings, .. } in &connectors {
         let every = humantime::format_duration(settings.every);

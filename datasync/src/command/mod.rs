@@ -2,10 +2,12 @@
 
 mod cycles;
 mod init;
+mod install;
 mod look;
 mod verify;
 
 pub(crate) use cycles::{approve, forget, reject, run, sync};
 pub(crate) use init::init;
+pub(crate) use install::install;
 pub(crate) use look::{changes, check, datasets, show, status};
 pub(crate) use verify::verify;
