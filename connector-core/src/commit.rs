@@ -10,18 +10,33 @@ use crate::{
     diff::{Difference, NewBase},
     error::Result,
     event::{Counts, CycleId},
-    schema::Schema,
+    schema::{Gone, Schema},
     time::Timestamp,
 };
+
+/// What there is to know of a complete read besides its rows.
+pub(crate) struct Settled<'a> {
+    pub(crate) schema: &'a Schema,
+    pub(crate) retain: Retain,
+    /// What it leaves for the next read.
+    pub(crate) bookmark: Option<String>,
+    pub(crate) guard: Option<DeleteGuard>,
+    pub(crate) now: Timestamp,
+}
 
 /// Commits a full load, or holds it.
 pub(crate) fn full(
     baseline: &mut Baseline,
     base: NewBase,
-    schema: &Schema,
-    guard: Option<DeleteGuard>,
-    now: Timestamp,
+    settled: Settled<'_>,
 ) -> Result<Option<Held>> {
+    let Settled {
+        schema,
+        bookmark,
+        guard,
+        now,
+        ..
+    } = settled;
     let NewBase {
         segment,
         rows,
@@ -44,7 +59,8 @@ pub(crate) fn full(
         since: baseline.manifest().and_then(held_since).unwrap_or(now),
     };
     let Some(mut manifest) = baseline.manifest().cloned() else {
-        let manifest = first(baseline, held, now);
+        let mut manifest = first(baseline, held, now);
+        manifest.bookmark = bookmark;
         return baseline.commit(manifest).map(|()| None);
     };
     let gone = manifest.rows.saturating_sub(rows);
@@ -53,6 +69,7 @@ pub(crate) fn full(
     }
     manifest.held = None;
     manifest.synced = now;
+    manifest.bookmark = bookmark;
     apply(&mut manifest, held, now);
     baseline.commit(manifest).map(|()| None)
 }
@@ -74,6 +91,7 @@ fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
         full_cycle: 1,
         changes: Vec::new(),
         sinks: BTreeMap::new(),
+        bookmark: None,
         held: None,
     }
 }
@@ -82,14 +100,19 @@ fn first(baseline: &Baseline, load: HeldCycle, now: Timestamp) -> Manifest {
 pub(crate) fn changes(
     baseline: &mut Baseline,
     diff: Difference,
-    schema: &Schema,
-    retain: Retain,
-    guard: Option<DeleteGuard>,
-    now: Timestamp,
+    settled: Settled<'_>,
 ) -> Result<Option<Held>> {
+    let Settled {
+        schema,
+        retain,
+        bookmark,
+        guard,
+        now,
+    } = settled;
     let mut manifest = baseline.committed()?.clone();
     manifest.schema = schema.clone();
     manifest.synced = now;
+    manifest.bookmark = bookmark;
     let since = held_since(&manifest).unwrap_or(now);
     if manifest.held.take().is_some() {
         info!(
@@ -97,7 +120,7 @@ pub(crate) fn changes(
             baseline.id.dataset()
         );
     }
-    if diff.kept > 0 {
+    if diff.kept > 0 && schema.gone() == Gone::Keep {
         info!(
             "data set {}: {} records that the source no longer has are kept",
             baseline.id.dataset(),
@@ -142,6 +165,8 @@ fn hold(baseline: &mut Baseline, mut manifest: Manifest, held: HeldCycle) -> Res
         rows_after: held.rows,
     };
     manifest.held = Some(held);
+    // Only a read of everything can tell whether it is still so.
+    manifest.bookmark = None;
     baseline.commit(manifest)?;
     Ok(report)
 }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use crate::{
     baseline::{Baseline, Held, HeldCycle, Retain, SegmentKind, Store, blocking},
     budget::Share,
-    commit::{apply, changes, full},
+    commit::{Settled, apply, changes, full},
     connector::Connector,
     dataset::{Dataset, DatasetExt},
     delivery::Delivery,
@@ -19,7 +19,7 @@ use crate::{
     retry::Retry,
     schema::{Gone, Schema},
     sink::NamedSink,
-    snapshot::{Batches, Progress, SnapshotWriter, panicked},
+    snapshot::{Batches, Left, Progress, SnapshotWriter, panicked},
     time::Timestamp,
 };
 
@@ -335,6 +335,8 @@ enum Load {
     Refill,
     /// The changes since the baseline.
     Changes,
+    /// The same, and the columns or their rules are not what they were.
+    Widened,
 }
 
 impl<'a> Pass<'a> {
@@ -394,7 +396,7 @@ impl<'a> Pass<'a> {
         let why = match load {
             Load::Reshaped => Some("its key or columns changed"),
             Load::Refill => Some("its rows are needed, of which digests were kept"),
-            Load::First | Load::Clean | Load::Changes => None,
+            Load::First | Load::Clean | Load::Changes | Load::Widened => None,
         };
         if let Some(why) = why {
             info!("data set {} is loaded in full: {why}", self.id.dataset());
@@ -408,16 +410,21 @@ impl<'a> Pass<'a> {
         // Who asks for a clean sync has seen what is there.
         let guard = Some(options.guard).filter(|_| load != Load::Clean);
         let retain = options.retain;
+        // Rows that are not read again would lack what is new in the columns.
+        let load = match load {
+            Load::Changes if known.as_deref() != Some(&*schema) => Load::Widened,
+            load => load,
+        };
         let mut careful = false;
         let settled = loop {
             let how = (load, share.bytes(), careful);
-            let taken;
-            (baseline, taken) = self.read(dataset, baseline, &schema, how).await?;
+            let (taken, left);
+            (baseline, (taken, left)) = self.read(dataset, baseline, &schema, how).await?;
             self.rows = taken.rows();
             let (schema, now) = (Arc::clone(&schema), self.cycle.store.clock().now());
             let settled;
             (baseline, settled) = blocking(move || {
-                let settled = taken.settle(&mut baseline, (&schema, retain), guard, now)?;
+                let settled = taken.settle(&mut baseline, (&schema, retain), left, (guard, now))?;
                 Ok((baseline, settled))
             })
             .await?;
@@ -533,13 +540,18 @@ impl<'a> Pass<'a> {
         baseline: Baseline,
         schema: &Arc<Schema>,
         (load, memory, careful): (Load, u64, bool),
-    ) -> Result<(Baseline, Taken)> {
+    ) -> Result<(Baseline, (Taken, Left))> {
         let progress = self.cycle.progress.clone().unwrap_or_default();
-        let (mut out, batches) = SnapshotWriter::with_progress(Arc::clone(schema), progress);
+        let bookmark = baseline
+            .manifest()
+            .filter(|_| load == Load::Changes)
+            .and_then(|manifest| manifest.bookmark.clone());
+        let columns = Arc::clone(schema);
+        let (mut out, batches) = SnapshotWriter::with_progress(columns, progress, bookmark);
         let columns = Arc::clone(schema);
         let taken = tokio::task::spawn_blocking(move || {
             let taken = match load {
-                Load::Changes => {
+                Load::Changes | Load::Widened => {
                     let read = ChangesRead::new(&baseline, columns, memory, careful)?;
                     Taken::Changes(Box::new(read))
                 }
@@ -557,8 +569,8 @@ impl<'a> Pass<'a> {
         match (complete, taken) {
             // The read was only told that nobody takes its rows: the cause is here.
             (Err(error), Err(cause)) if error.kind() == ErrorKind::Cancelled => Err(cause),
-            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-            (Ok(()), Ok(taken)) => Ok(taken),
+            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            (Ok(left), Ok((baseline, taken))) => Ok((baseline, (taken, left))),
         }
     }
 
@@ -650,22 +662,38 @@ impl Taken {
         self,
         baseline: &mut Baseline,
         (schema, retain): (&Schema, Retain),
-        guard: Option<DeleteGuard>,
-        now: Timestamp,
+        left: Left,
+        (guard, now): (Option<DeleteGuard>, Timestamp),
     ) -> Result<Option<(Option<Held>, DuplicateCounts)>> {
+        let Left {
+            bookmark,
+            keeps_rest,
+        } = left;
+        let settled = Settled {
+            schema,
+            retain,
+            bookmark,
+            guard,
+            now,
+        };
         match self {
             Self::Full(read) => {
                 let base = read.finish(baseline)?;
                 let duplicates = base.duplicates;
-                let held = full(baseline, base, schema, guard, now)?;
+                let held = full(baseline, base, settled)?;
                 Ok(Some((held, duplicates)))
             }
             Self::Changes(read) => {
-                let Some(diff) = read.finish(baseline)? else {
+                let gone = if keeps_rest {
+                    Gone::Keep
+                } else {
+                    schema.gone()
+                };
+                let Some(diff) = read.finish(baseline, gone)? else {
                     return Ok(None);
                 };
                 let duplicates = diff.duplicates;
-                let held = changes(baseline, diff, schema, retain, guard, now)?;
+                let held = changes(baseline, diff, settled)?;
                 Ok(Some((held, duplicates)))
             }
         }

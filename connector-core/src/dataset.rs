@@ -72,6 +72,9 @@ pub trait Dataset: Debug + Send + Sync + 'static {
 
     /// Writes every row, with the columns of [`SnapshotWriter::schema`].
     ///
+    /// A data set whose source tells what changed may write only that, between reads of everything:
+    /// see [`SnapshotWriter::keep_rest`].
+    ///
     /// # Errors
     ///
     /// Any kind; the data set's baseline then stays as it was.
@@ -123,7 +126,7 @@ pub trait DatasetExt: Dataset {
         let (mut out, mut batches) = SnapshotWriter::channel(Arc::clone(&schema));
         let read = async {
             self.read(&mut out).await?;
-            out.finish().await
+            out.finish().await.map(drop)
         };
         let gather = async {
             let mut rows = Vec::new();

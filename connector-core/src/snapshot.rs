@@ -39,6 +39,16 @@ pub struct SnapshotWriter {
     next: mpsc::Sender<Batch>,
     spent: Spent,
     progress: Progress,
+    bookmark: Option<String>,
+    left: Left,
+}
+
+/// What a read says of itself besides its rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Left {
+    pub(crate) bookmark: Option<String>,
+    /// Rows that were not written stay as they are.
+    pub(crate) keeps_rest: bool,
 }
 
 /// Batches whose rows were taken, to be filled again: their memory is there and warm.
@@ -111,10 +121,14 @@ impl Progress {
 impl SnapshotWriter {
     /// Makes a writer and the other end, which ends when the writer is finished or dropped.
     pub(crate) fn channel(schema: Arc<Schema>) -> (Self, Batches) {
-        Self::with_progress(schema, Progress::default())
+        Self::with_progress(schema, Progress::default(), None)
     }
 
-    pub(crate) fn with_progress(schema: Arc<Schema>, progress: Progress) -> (Self, Batches) {
+    pub(crate) fn with_progress(
+        schema: Arc<Schema>,
+        progress: Progress,
+        bookmark: Option<String>,
+    ) -> (Self, Batches) {
         let (next, full) = mpsc::channel(WAITING);
         let spent = Spent::default();
         let writer = Self {
@@ -122,6 +136,8 @@ impl SnapshotWriter {
             next,
             spent: spent.clone(),
             progress,
+            bookmark,
+            left: Left::default(),
         };
         (writer, Batches { full, spent })
     }
@@ -134,6 +150,37 @@ impl SnapshotWriter {
     /// Returns a handle that tells how far this read is.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Returns what the last committed read of the data set [left](Self::leave_bookmark). None for a
+    /// read that has to be whole: the first, a clean one, one with other columns, one after a cycle
+    /// that is held.
+    pub fn bookmark(&self) -> Option<&str> {
+        self.bookmark.as_deref()
+    }
+
+    /// Leaves something for the next read: up to when the source was read, say. It is committed
+    /// together with the rows, and gone after a read that leaves nothing.
+    pub fn leave_bookmark(&mut self, bookmark: impl Into<String>) {
+        self.left.bookmark = Some(bookmark.into());
+    }
+
+    /// Says that this read writes only what changed since its [bookmark](Self::bookmark): rows that
+    /// it does not write stay as they are. What is deleted at the source only a whole read can tell,
+    /// so one is due now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unexpected`] when there is no bookmark: the read has to be whole.
+    pub fn keep_rest(&mut self) -> Result<()> {
+        if self.bookmark.is_none() {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "a read that has to be whole was to be of changes only",
+            ));
+        }
+        self.left.keeps_rest = true;
+        Ok(())
     }
 
     /// Starts a row; `end().await` finishes it. A row that was started and not ended is dropped.
@@ -217,8 +264,9 @@ impl SnapshotWriter {
     }
 
     /// Hands on the last rows.
-    pub(crate) async fn finish(mut self) -> Result<()> {
-        self.flush().await
+    pub(crate) async fn finish(mut self) -> Result<Left> {
+        self.flush().await?;
+        Ok(self.left)
     }
 }
 

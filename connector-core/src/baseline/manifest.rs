@@ -40,7 +40,7 @@ pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     /// The last cycle that changed something.
     pub(crate) cycle: CycleId,
-    /// When the source was last read whole.
+    /// When the source was last read to the end.
     pub(crate) synced: Timestamp,
     pub(crate) base: SegmentRef,
     /// What the base keeps.
@@ -54,6 +54,9 @@ pub(crate) struct Manifest {
     pub(crate) changes: Vec<Changes>,
     /// The last cycle that each sink has confirmed.
     pub(crate) sinks: BTreeMap<String, u64>,
+    /// What the last read left for the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bookmark: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<HeldCycle>,
 }

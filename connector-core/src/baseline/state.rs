@@ -312,6 +312,7 @@ mod tests {
             full_cycle: 1,
             changes: Vec::new(),
             sinks: BTreeMap::new(),
+            bookmark: None,
             held: None,
             retained: Retain::Rows,
         }

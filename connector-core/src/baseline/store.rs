@@ -231,7 +231,7 @@ pub struct DatasetStatus {
     pub digest: Digest,
     /// The last cycle that changed something.
     pub cycle: CycleId,
-    /// When the source was last read whole.
+    /// When the source was last read to the end.
     pub synced: Timestamp,
     /// A cycle that waits for a person.
     pub held: Option<Held>,

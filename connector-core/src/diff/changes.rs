@@ -15,7 +15,7 @@ use crate::{
     baseline::{Baseline, Entry, Layers},
     error::Result,
     row::{Batch, KeyHash, RowHash, encode_key},
-    schema::Schema,
+    schema::{Gone, Schema},
 };
 
 /// A read in the order of keys keeps so little that more memory is not worth taking.
@@ -150,8 +150,9 @@ impl ChangesRead {
     }
 
     /// Ends taking in: the read was complete. Compares it with the baseline; nothing comes of it
-    /// when a row passed for another, and the data set has to be read again.
-    pub(crate) fn finish(mut self, baseline: &Baseline) -> Result<Option<Difference>> {
+    /// when a row passed for another, and the data set has to be read again. `gone` is what becomes
+    /// of rows that were not read.
+    pub(crate) fn finish(mut self, baseline: &Baseline, gone: Gone) -> Result<Option<Difference>> {
         let mut known = None;
         let old = match self.known {
             Known::Ordered(ordered) => match ordered.finish(&mut self.spool, baseline)? {
@@ -174,7 +175,7 @@ impl ChangesRead {
             self.layers,
             spooled,
             (new, old, known),
-            self.differing,
+            (gone, self.differing),
         )
     }
 }

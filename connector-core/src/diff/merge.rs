@@ -185,6 +185,7 @@ impl Item for Changed {
 /// What differs, and what the data set is afterwards.
 pub(crate) struct Difference {
     schema: Arc<Schema>,
+    gone: Gone,
     changed: Runs<Changed>,
     /// Places in the base of rows that are changed or gone.
     superseded: Runs<Place>,
@@ -214,11 +215,12 @@ impl Difference {
         layers: Layers,
         spooled: SpooledRows,
         (mut new, mut old, known): (Unique, OldRows, Option<Digest>),
-        memory: u64,
+        (gone, memory): (Gone, u64),
     ) -> Result<Option<Self>> {
         let manifest = baseline.committed()?;
         let mut diff = Self {
             schema: Arc::clone(spooled.schema()),
+            gone,
             changed: Runs::new("changed", memory),
             superseded: Runs::new("superseded", memory / 4),
             counts: Counts::default(),
@@ -284,7 +286,7 @@ impl Difference {
                     met.add_hashes(after.key, after.row);
                     self.changed(Some(after), None, baseline)?;
                 }
-                (_, Some(before)) if !before.seen => match self.schema.gone() {
+                (_, Some(before)) if !before.seen => match self.gone {
                     Gone::Delete => self.changed(None, Some(before), baseline)?,
                     Gone::Keep => {
                         met.add_hashes(before.entry.key, before.entry.row);
