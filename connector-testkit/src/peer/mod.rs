@@ -6,6 +6,7 @@ mod node;
 mod prism;
 mod process;
 mod python;
+mod pyvmomi;
 mod sqlserver;
 mod systemd;
 mod tables;
@@ -13,6 +14,7 @@ mod vcenter;
 
 pub use prism::{GRAPH_CONTRACT, Prism};
 pub use python::PythonPackages;
+pub use pyvmomi::SeenRows;
 pub use sqlserver::{SqlServerPeer, SqlTable};
 pub use systemd::systemd_analyze;
 pub use tables::SqlSubjects;

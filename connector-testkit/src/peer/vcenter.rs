@@ -83,6 +83,10 @@ impl VcenterPeer {
         format!("http://127.0.0.1:{}/sdk", self.port)
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the instance uuid.
     pub fn instance(&self) -> &str {
         &self.instance
