@@ -127,6 +127,12 @@ impl Call {
         Self::new("RetrieveServiceContent", &this, "").idempotent()
     }
 
+    /// The least of what takes a session.
+    pub(crate) fn current_time() -> Self {
+        let this = Object::new("ServiceInstance", "ServiceInstance");
+        Self::new("CurrentTime", &this, "").idempotent()
+    }
+
     pub(crate) fn login(sessions: &Object, user: &str, password: &str) -> Self {
         let (user, password) = (escape(user), escape(password));
         let parameters = format!("<userName>{user}</userName><password>{password}</password>");

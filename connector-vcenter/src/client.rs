@@ -1,10 +1,7 @@
 //! Calling the server: which version, signed in as whom.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -53,9 +50,11 @@ pub(crate) struct Client {
     address: Address,
     /// How many objects a reply has at most.
     pub(crate) page: u32,
-    /// Whether a session was opened.
-    signed_in: Arc<AtomicBool>,
+    session: Arc<Session>,
 }
+
+/// Where the session is closed that was opened last, if there is one.
+type Session = Mutex<Option<(ApiVersion, Object)>>;
 
 #[derive(Debug, Clone)]
 struct Address {
@@ -83,12 +82,12 @@ impl Client {
             sdk: config.sdk()?,
             version: config.api_version,
         };
-        let signed_in = Arc::new(AtomicBool::new(false));
+        let session = Arc::<Session>::default();
         let sign_in = Login {
             address: address.clone(),
             user: config.user.clone(),
             password: config.password.clone(),
-            signed_in: Arc::clone(&signed_in),
+            session: Arc::clone(&session),
         };
         let stack = Stack::new(SERVICE, config.http.clone())
             .sign_in(&address.sdk, Arc::new(sign_in))
@@ -97,7 +96,7 @@ impl Client {
             transport: build(stack)?,
             address,
             page: config.page,
-            signed_in,
+            session,
         })
     }
 
@@ -110,6 +109,13 @@ impl Client {
     pub(crate) async fn call(&self, server: &Server, call: Call) -> Result<String> {
         let request = self.address.request(server.version, call)?;
         text(&*self.transport, request).await
+    }
+
+    /// Makes sure that there is a session, and opens one where there is none any more.
+    ///
+    /// Properties are read without one, too: each of them is then said to be missing.
+    pub(crate) async fn wake(&self, server: &Server) -> Result<()> {
+        self.call(server, Call::current_time()).await.map(drop)
     }
 
     /// Calls methods that end something, for a short time and whatever comes of it.
@@ -130,18 +136,17 @@ impl Client {
 /// idle after half an hour.
 impl Drop for Client {
     fn drop(&mut self) {
-        if !self.signed_in.load(Relaxed) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some((version, sessions)), Ok(runtime)) = (session.take(), Handle::try_current())
+        else {
             return;
-        }
+        };
         let (transport, address) = (Arc::clone(&self.transport), self.address.clone());
         let logout = async move {
-            let server = address.server(&*transport).await?;
-            let call = Call::logout(&server.sessions);
-            text(&*transport, address.request(server.version, call)?).await
+            let request = address.request(version, Call::logout(&sessions))?;
+            text(&*transport, request).await
         };
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(GOODBYE, logout));
-        }
+        runtime.spawn(tokio::time::timeout(GOODBYE, logout));
     }
 }
 
@@ -151,7 +156,7 @@ struct Login {
     address: Address,
     user: String,
     password: Secret,
-    signed_in: Arc<AtomicBool>,
+    session: Arc<Session>,
 }
 
 #[async_trait]
@@ -163,7 +168,8 @@ impl SignIn for Login {
         let request = request.hide(self.password.clone()).without_credential();
         let reply = transport.send(request).await?;
         let token = Token::cookie(&reply, COOKIE)?;
-        self.signed_in.store(true, Relaxed);
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        *session = Some((server.version, server.sessions));
         Ok(token)
     }
 }
@@ -218,7 +224,7 @@ async fn text(transport: &dyn Transport, request: Request) -> Result<String> {
 }
 
 /// Reads `vimServiceVersions.xml`: of each namespace the name, its version and those before it.
-fn offered(reply: &str) -> Result<Vec<ApiVersion>> {
+pub(crate) fn offered(reply: &str) -> Result<Vec<ApiVersion>> {
     let mut xml = Xml::new(reply);
     let mut found = Vec::new();
     let root = xml.child()?;
@@ -255,7 +261,7 @@ fn offered(reply: &str) -> Result<Vec<ApiVersion>> {
 
 impl Server {
     /// Reads `ServiceContent`.
-    fn read(reply: &str, version: ApiVersion) -> Result<Self> {
+    pub(crate) fn read(reply: &str, version: ApiVersion) -> Result<Self> {
         let mut xml = Xml::new(reply);
         xml.soap_body()?;
         let (mut managers, mut about) = (Vec::new(), Vec::new());

@@ -91,25 +91,34 @@ impl Connector for Vcenter {
     /// account.
     async fn check(&self) -> Result<CheckReport> {
         let server = self.client.server().await?;
-        let facts = vec![
+        let mut facts = vec![
             ("product".to_owned(), server.product.clone()),
             ("instance uuid".to_owned(), server.instance.to_string()),
             ("version of the API".to_owned(), server.version.to_string()),
         ];
-        let mut report = CheckReport {
-            facts,
-            datasets: Vec::new(),
-        };
+        let (mut checks, mut empty) = (Vec::new(), Vec::new());
         for dataset in &self.datasets {
             let availability = match dataset.try_one(&server).await {
                 Err(error) if error.kind() == ErrorKind::Auth => return Err(error),
-                outcome => Availability::from_outcome(outcome),
+                outcome => {
+                    if matches!(outcome, Ok(0)) {
+                        empty.push(dataset.name());
+                    }
+                    Availability::from_outcome(outcome.map(drop))
+                }
             };
-            report.datasets.push(DatasetCheck {
+            checks.push(DatasetCheck {
                 name: dataset.name().to_owned(),
                 availability,
             });
         }
-        Ok(report)
+        // Objects without a right are not there, rather than refused.
+        if !empty.is_empty() {
+            facts.push(("nothing seen in".to_owned(), empty.join(", ")));
+        }
+        Ok(CheckReport {
+            facts,
+            datasets: checks,
+        })
     }
 }

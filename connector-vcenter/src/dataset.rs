@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
-use connector_core::{Dataset, DatasetInfo, Error, Result, Schema, SnapshotWriter};
+use connector_core::{Batch, Dataset, DatasetInfo, Error, Result, Schema, SnapshotWriter};
 
 use crate::{
     client::{Client, Server},
@@ -37,11 +37,12 @@ impl DeclaredDataset {
         self.declared.name
     }
 
-    /// Reads one object of it.
-    pub(crate) async fn try_one(&self, server: &Server) -> Result<()> {
+    /// Reads one object of it, and returns how many rows that has.
+    pub(crate) async fn try_one(&self, server: &Server) -> Result<usize> {
         let mut batches = Vec::new();
-        self.walk(server, Amount::One, Rows::Kept(&mut batches))
-            .await
+        let rows = Rows::Kept(&mut batches);
+        self.walk(server, Amount::One, rows).await?;
+        Ok(batches.iter().map(Batch::len).sum())
     }
 
     async fn walk(&self, server: &Server, amount: Amount, rows: Rows<'_>) -> Result<()> {

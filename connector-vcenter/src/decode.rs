@@ -149,6 +149,8 @@ impl Plan {
             used: 0,
             missing: Vec::new(),
             path: String::new(),
+            name: String::new(),
+            order: Order::default(),
         }
     }
 }
@@ -185,6 +187,29 @@ pub(crate) struct Decoder<'p> {
     used: usize,
     missing: Vec<(String, Fault)>,
     path: String,
+    name: String,
+    order: Order,
+}
+
+/// In which order the properties of objects come: mostly the same in all of them, so that one
+/// comparison finds the next.
+#[derive(Debug, Default)]
+struct Order {
+    /// Of each property the one that came after it; of none, at the end, the first.
+    after: Vec<usize>,
+    last: Option<usize>,
+}
+
+impl Order {
+    fn find(&mut self, name: &str, paths: &[&str]) -> Option<usize> {
+        self.after.resize(paths.len() + 1, 0);
+        let guess = &mut self.after[self.last.unwrap_or(paths.len())];
+        if paths.get(*guess) != Some(&name) {
+            *guess = paths.iter().position(|path| *path == name)?;
+        }
+        self.last = Some(*guess);
+        self.last
+    }
 }
 
 /// What a reply held besides rows.
@@ -248,6 +273,7 @@ impl Decoder<'_> {
         self.cells.iter_mut().for_each(Cell::clear);
         self.used = 0;
         self.missing.clear();
+        self.order.last = None;
     }
 
     /// Reads an `ObjectContent`: `obj`, a `propSet` for each property, a `missingSet` for each that
@@ -273,8 +299,9 @@ impl Decoder<'_> {
         while let Some(element) = xml.child()? {
             match (element.name(), property) {
                 ("name", _) => {
-                    let name = xml.text()?;
-                    property = self.plan.paths.iter().position(|path| *path == name);
+                    self.name.clear();
+                    xml.text_into(&mut self.name)?;
+                    property = self.order.find(&self.name, &self.plan.paths);
                 }
                 ("val", Some(property)) if self.plan.each == Some(property) => {
                     while let Some(item) = xml.child()? {
@@ -398,7 +425,7 @@ impl Cell {
 
 /// Cuts off what is finer than 100 ns: vCenter sends microseconds, servers that speak as it does may
 /// send nanoseconds.
-fn moment(text: &str) -> Cow<'_, str> {
+pub(crate) fn moment(text: &str) -> Cow<'_, str> {
     let digits = text.find('.').map_or(text.len(), |point| point + 1);
     let fraction = text[digits..].find(|c: char| !c.is_ascii_digit());
     let end = fraction.map_or(text.len(), |length| digits + length);
@@ -431,7 +458,8 @@ fn value(
                 wanted = Some(slot.cell);
             }
         }
-        deeper |= slot.path.len() > path.len() && slot.path.starts_with(path.as_str());
+        let below = slot.path.strip_prefix(path.as_str());
+        deeper |= below.is_some_and(|below| below.starts_with('/'));
     }
     if let (Some(cell), false) = (wanted, deeper) {
         return xml.text_into(&mut cells[cell].text);

@@ -63,7 +63,7 @@ impl Fault {
     }
 
     /// Reads the body of a reply; none when it is not that of a fault.
-    fn of_body(body: &str) -> Option<Self> {
+    pub(crate) fn of_body(body: &str) -> Option<Self> {
         let mut xml = Xml::new(body);
         if xml.soap_body().ok()?.name() != "Fault" {
             return None;

@@ -9,6 +9,9 @@ mod datasets;
 mod declare;
 mod decode;
 mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod walk;
 mod xml;
 

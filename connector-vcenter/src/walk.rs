@@ -68,6 +68,7 @@ pub(crate) async fn read(
         }
         Origin::Manager { field, kind } => {
             let manager = server.manager(field, kind)?;
+            client.wake(server).await?;
             let mut open = Open::new(client, server);
             let outcome = pages(plan, &around, &mut open, &manager, kind, amount, &mut rows).await;
             open.close().await;
@@ -263,7 +264,7 @@ fn place(id: &str, nodes: &HashMap<String, Node>) -> Place {
 }
 
 /// Returns the id that a method returned.
-fn returned(reply: &str) -> Result<String> {
+pub(crate) fn returned(reply: &str) -> Result<String> {
     let mut xml = Xml::new(reply);
     xml.soap_body()?;
     let mut id = String::new();

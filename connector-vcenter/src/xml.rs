@@ -20,7 +20,10 @@ pub(crate) struct Element<'t>(BytesStart<'t>);
 
 enum Next<'t> {
     Open(Element<'t>),
+    /// As it is written, but for references.
     Text(Cow<'t, str>),
+    /// What a reference stands for.
+    Referred(Cow<'static, str>),
     Close,
 }
 
@@ -56,7 +59,10 @@ impl Element<'_> {
 }
 
 fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
+    match name.rfind(':') {
+        Some(colon) => &name[colon + 1..],
+        None => name,
+    }
 }
 
 impl<'t> Xml<'t> {
@@ -83,7 +89,7 @@ impl<'t> Xml<'t> {
         loop {
             match self.next()? {
                 Next::Open(element) => return Ok(Some(element)),
-                Next::Text(_) => {}
+                Next::Text(_) | Next::Referred(_) => {}
                 Next::Close => return Ok(None),
             }
         }
@@ -98,7 +104,7 @@ impl<'t> Xml<'t> {
 
     /// Adds the text of this element to another, and leaves it.
     pub(crate) fn text_into(&mut self, text: &mut String) -> Result<()> {
-        self.leave(|part| text.push_str(part))
+        self.leave(Some(text))
     }
 
     /// Leaves all that is still open, and so sees that the document is whole.
@@ -111,17 +117,21 @@ impl<'t> Xml<'t> {
 
     /// Leaves this element, whatever it holds.
     pub(crate) fn skip(&mut self) -> Result<()> {
-        self.leave(|_| {})
+        self.leave(None)
     }
 
-    /// Hands on each piece of text right within this element, and leaves it.
-    fn leave(&mut self, mut text: impl FnMut(&str)) -> Result<()> {
+    /// Leaves this element, and adds the text right within it to another.
+    fn leave(&mut self, mut text: Option<&mut String>) -> Result<()> {
         let depth = self.depth;
         while self.depth >= depth {
-            if let Next::Text(part) = self.next()?
-                && self.depth == depth
-            {
-                text(&part);
+            let next = self.next()?;
+            let Some(text) = text.as_mut().filter(|_| self.depth == depth) else {
+                continue;
+            };
+            match next {
+                Next::Text(part) => push_normalized(text, &part),
+                Next::Referred(part) => text.push_str(&part),
+                Next::Open(_) | Next::Close => {}
             }
         }
         Ok(())
@@ -139,14 +149,16 @@ impl<'t> Xml<'t> {
                     self.depth = self.depth.saturating_sub(1);
                     Next::Close
                 }
-                Event::Text(text) => Next::Text(text.into_inner()).normalized(),
-                Event::CData(text) => Next::Text(text.into_inner()).normalized(),
+                Event::Text(text) => Next::Text(text.into_inner()),
+                Event::CData(text) => Next::Text(text.into_inner()),
                 Event::GeneralRef(name) => {
                     let character = name.resolve_char_ref();
                     let character = character.map_err(|error| self.failure(error))?;
                     match character {
-                        Some(character) => Next::Text(character.to_string().into()),
-                        None => Next::Text(resolve_xml_entity(&name).ok_or_else(broken)?.into()),
+                        Some(character) => Next::Referred(character.to_string().into()),
+                        None => {
+                            Next::Referred(resolve_xml_entity(&name).ok_or_else(broken)?.into())
+                        }
                     }
                 }
                 Event::Eof if self.depth == 0 => Next::Close,
@@ -173,15 +185,12 @@ impl<'t> Xml<'t> {
     }
 }
 
-impl Next<'_> {
-    /// Line ends are one character (XML 1.0, 2.11).
-    fn normalized(self) -> Self {
-        match self {
-            Self::Text(text) if text.contains('\r') => {
-                Self::Text(text.replace("\r\n", "\n").replace('\r', "\n").into())
-            }
-            other => other,
-        }
+/// Adds text with line ends of one character (XML 1.0, 2.11).
+fn push_normalized(text: &mut String, part: &str) {
+    if part.contains('\r') {
+        text.push_str(&part.replace("\r\n", "\n").replace('\r', "\n"));
+    } else {
+        text.push_str(part);
     }
 }
 

@@ -45,7 +45,11 @@ fn theirs(seen: &SeenRows, dataset: &'static str) -> Vec<Vec<Option<String>>> {
 async fn rows_are_what_another_client_sees() {
     let peer = VcenterPeer::start(USER, PASSWORD, 2);
     peer.power_off("/DC0/vm/DC0_H0_VM1");
-    peer.reconfigure("/DC0/vm/DC0_C0_RP0_VM0", "Zoë's <test> & \"more\"\n2nd line", 64);
+    peer.reconfigure(
+        "/DC0/vm/DC0_C0_RP0_VM0",
+        "Zoë's <test> & \"more\"\n2nd line",
+        64,
+    );
     peer.name_guest("/DC0/vm/DC0_C0_RP0_VM1", "pc-ä.acme.local");
     peer.own("/DC0/vm/DC0_C0_RP0_VM1", "Zoë");
     let url = peer.url().parse().unwrap();
@@ -64,7 +68,11 @@ async fn rows_are_what_another_client_sees() {
         for (ours, theirs) in ours.iter().zip(&theirs) {
             let cells = ours.iter().zip(theirs).zip(dataset.columns);
             for ((ours, theirs), column) in cells.filter(|((ours, theirs), _)| ours != theirs) {
-                differ.insert(format!("{}.{}: {ours:?} {theirs:?}", dataset.name, column.name()));
+                differ.insert(format!(
+                    "{}.{}: {ours:?} {theirs:?}",
+                    dataset.name,
+                    column.name()
+                ));
             }
         }
     }

@@ -160,10 +160,19 @@ impl Fake {
         match method.as_str() {
             "RetrieveServiceContent" => return content(),
             "Login" => return state.login(&body),
+            // What is no view's can be asked for without a session, and is then said to be missing.
+            "RetrievePropertiesEx" if !signed_in && !body.contains("ContainerView") => {
+                let kind = between(&body, "<propSet><type>", "<").unwrap();
+                let path = between(&body, "<pathSet>", "<").unwrap();
+                let object = Object::new("x").misses(&path, "NotAuthenticated");
+                let object = format!("<returnval>{}</returnval>", object.written(&kind));
+                return reply(&method, &object);
+            }
             _ if !signed_in => return fault("NotAuthenticated", ""),
             _ => {}
         }
         match method.as_str() {
+            "CurrentTime" => reply(&method, "<returnval>2026-11-21T00:00:00Z</returnval>"),
             "Logout" => {
                 state.sessions.remove(cookie);
                 reply(&method, "")

@@ -68,10 +68,13 @@ async fn chunks_are_put_together_and_everything_is_closed() {
         assert_eq!(count(&fake, "ContinueRetrievePropertiesEx"), chunks - 1);
         assert!(fake.state().views.is_empty() && fake.state().tokens.is_empty());
         assert_eq!(fake.state().sessions.len(), 1);
+        let calls = fake.state().calls.len();
         drop(vcenter);
         while !fake.state().sessions.is_empty() {
             tokio::task::yield_now().await;
         }
+        // In one call: a program that ends leaves no time for more.
+        assert_eq!(fake.state().calls[calls..], ["Logout"]);
     }
 }
 
@@ -125,6 +128,33 @@ async fn a_session_that_ended_is_opened_again() {
         (ErrorKind::Incomplete, Retry::Restart)
     );
     assert_eq!(read(&vcenter, "virtual_machines").await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn managers_are_asked_within_a_session() {
+    let fake = Fake::new(PASSWORD);
+    let field = "<CustomFieldDef><key>1</key><name>owner</name></CustomFieldDef>";
+    let field = format!(
+        "<propSet><name>field</name><val xsi:type=\"ArrayOfCustomFieldDef\">{field}</val></propSet>"
+    );
+    let manager = Object::new("CustomFieldsManager").xml(&field);
+    fake.load("CustomFieldsManager", [manager]);
+    let vcenter = connect(&fake, &config());
+    for logins in 1..3 {
+        assert_eq!(read(&vcenter, "custom_fields").await.unwrap().len(), 1);
+        assert_eq!(count(&fake, "Login"), logins);
+        fake.state().sessions.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_check_says_what_it_saw_nothing_of() {
+    let fake = Fake::new(PASSWORD);
+    fake.load("VirtualMachine", machines(1));
+    let report = connect(&fake, &config()).check().await.unwrap();
+    let nothing = report.fact("nothing seen in").unwrap();
+    assert!(nothing.contains("hosts, "), "{nothing}");
+    assert!(!nothing.contains("virtual_machines"), "{nothing}");
 }
 
 #[tokio::test]
