@@ -1,9 +1,13 @@
 //! What the fuzzers in `fuzz/` run, and what the tests replay over their kept inputs.
 
+mod files;
+
 use std::sync::Arc;
 
 use connector_core::{Batch, ErrorKind, Type, Value};
 use serde_json::Value as Json;
+
+pub use self::files::{csv, zip};
 
 use crate::decode::{
     PageDecoder, Reply, ReplyColumn, bool, date, float, int, json, text, time, uuid,
