@@ -13,6 +13,7 @@ mod inventory;
 mod replies;
 mod rounds;
 mod sqlserver;
+mod vcenter;
 mod walk;
 mod work;
 

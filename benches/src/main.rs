@@ -77,6 +77,9 @@ enum Measure {
     /// A full cycle of the devices of a tenant of Microsoft Graph, against only fetching the pages;
     /// a tenth of the rows.
     Walk,
+    /// A full cycle of a vCenter, against only fetching the same replies and reading them as events of
+    /// XML; 3,000 virtual machines for a million rows.
+    Vcenter,
     /// Pages of JSON into rows, against a `serde_json::Value` a page; a tenth of the rows.
     Json,
     /// An export of CSV into rows, plain and packed, against only parsing it.
@@ -133,6 +136,7 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Idle => bench.idle()?,
             Measure::SqlServer => bench.sqlserver()?,
             Measure::Walk => bench.walk()?,
+            Measure::Vcenter => bench.vcenter()?,
             Measure::Json => bench.json()?,
             Measure::Export => bench.export()?,
             Measure::Growth => bench.growth()?,
@@ -402,6 +406,50 @@ impl Bench {
         let ratio = |name, used, bars| Figure::ratio(name, used, floor, &drained, bars);
         Ok(vec![
             ratio("only fetching again", &again, Bars::default()),
+            ratio(first, &full, bars),
+            ratio(unchanged, &steady, bars),
+        ])
+    }
+
+    fn vcenter(&self) -> Result<Vec<Figure>> {
+        let authority = self.data.empty("authority.pem")?;
+        let mut command = self.data.work("vcenter-server", [&authority]);
+        command.args(["--rows", &(self.rows * 3 / 1000).max(1).to_string()]);
+        let server = Server::start(command)?;
+        let port = server.port.to_string();
+        let drain = |name| {
+            let mut command = self.data.work("vcenter-drain", [&authority]);
+            command.args(["--port", &port]);
+            Run::new(name, move || usage_of(&mut command))
+        };
+        let cycle = &|state: &Path| {
+            let mut command = self.data.work("vcenter-cycle", [&authority, state]);
+            command.args(["--port", &port]);
+            command
+        };
+        // What this one asks for is what is only fetched. Nothing changes, so its state is as good
+        // for the next round.
+        let state = self.data.empty("state")?;
+        usage_of(&mut cycle(&state))?;
+        let mut next = cycle(&state);
+        let (floor, again) = ("fetch and read XML", "fetch and read XML again");
+        let (first, unchanged) = ("first load of a vCenter", "no vCenter object changed");
+        let runs = [
+            drain(floor),
+            drain(again),
+            Run::new(first, || usage_of(&mut cycle(&self.data.empty("first")?))),
+            Run::new(unchanged, move || usage_of(&mut next)),
+        ];
+        let [drained, repeated, full, steady] = interleaved(self.rounds, runs)?;
+        let bars = Bars {
+            cpu: Some(AtMost(2.0)),
+            wall: Some(AtMost(2.0)),
+            peak: Some(AtMost(64.0)),
+            ..Bars::default()
+        };
+        let ratio = |name, used, bars| Figure::ratio(name, used, floor, &drained, bars);
+        Ok(vec![
+            ratio(again, &repeated, Bars::default()),
             ratio(first, &full, bars),
             ratio(unchanged, &steady, bars),
         ])

@@ -23,7 +23,7 @@ use crate::{
     COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
     child::print,
     counted::{CountedStorage, NoSink},
-    replies, sqlserver, walk,
+    replies, sqlserver, vcenter, walk,
 };
 
 /// One thing to measure, done in a process of its own.
@@ -180,6 +180,32 @@ pub enum Work {
         #[arg(long)]
         port: u16,
     },
+    /// Serve a vCenter until standard input ends.
+    VcenterServer {
+        /// Where to write the certificate of its authority.
+        authority: PathBuf,
+        /// How many virtual machines it has.
+        #[arg(long)]
+        rows: u64,
+    },
+    /// Only repeat what its first cycle asked for, and read the replies as events of XML.
+    VcenterDrain {
+        /// The certificate of its authority.
+        authority: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        port: u16,
+    },
+    /// Run a cycle of all its data sets.
+    VcenterCycle {
+        /// The certificate of its authority.
+        authority: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+        /// Where it listens.
+        #[arg(long)]
+        port: u16,
+    },
     /// Be the program `datasync`.
     Host {
         /// Its arguments.
@@ -273,6 +299,18 @@ impl Work {
                 state,
                 port,
             } => runtime()?.block_on(walk::cycle(port, authority, &state))?,
+            Self::VcenterServer { authority, rows } => {
+                runtime()?.block_on(vcenter::serve(rows, &authority))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::VcenterDrain { authority, port } => {
+                runtime()?.block_on(vcenter::drain(port, authority))?
+            }
+            Self::VcenterCycle {
+                authority,
+                state,
+                port,
+            } => runtime()?.block_on(vcenter::cycle(port, authority, &state))?,
             Self::Host { arguments } => {
                 let program = OsString::from("datasync");
                 return Ok(datasync::run(std::iter::once(program).chain(arguments)));

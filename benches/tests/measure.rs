@@ -53,6 +53,8 @@ fn every_work_has_figures() {
         "idle host; start to ready",
         "first load of devices",
         "no device changed",
+        "first load of a vCenter",
+        "no vCenter object changed",
         "JSON pages into rows",
         "installs into rows",
         "packed installs into rows",
