@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use connector_core::{Error, ErrorKind, Result, Secret, Uuid};
 use connector_http::{Refusal, Request, Service, SignIn, Stack, Token, Transport};
 use tokio::runtime::Handle;
@@ -106,9 +107,9 @@ impl Client {
     }
 
     /// Calls a method as the account, and returns the whole reply.
-    pub(crate) async fn call(&self, server: &Server, call: Call) -> Result<String> {
+    pub(crate) async fn call(&self, server: &Server, call: Call) -> Result<Reply> {
         let request = self.address.request(server.version, call)?;
-        text(&*self.transport, request).await
+        fetch(&*self.transport, request).await
     }
 
     /// Makes sure that there is a session, and opens one where there is none any more.
@@ -144,7 +145,7 @@ impl Drop for Client {
         let (transport, address) = (Arc::clone(&self.transport), self.address.clone());
         let logout = async move {
             let request = address.request(version, Call::logout(&sessions))?;
-            text(&*transport, request).await
+            fetch(&*transport, request).await
         };
         runtime.spawn(tokio::time::timeout(GOODBYE, logout));
     }
@@ -193,7 +194,7 @@ impl Address {
         };
         let call = Call::retrieve_service_content();
         let request = self.request(version, call)?.without_credential();
-        Server::read(&text(transport, request).await?, version)
+        Server::read(fetch(transport, request).await?.text()?, version)
     }
 
     /// Chooses the version to speak: the newest one that is known here too.
@@ -204,7 +205,7 @@ impl Address {
             url.path().trim_end_matches('/')
         ));
         let request = Request::get(url).without_credential();
-        let offered = offered(&text(transport, request).await?)?;
+        let offered = offered(fetch(transport, request).await?.text()?)?;
         let known = offered.iter().filter(|version| version.major() <= NEWEST);
         known.max().copied().ok_or_else(|| {
             Error::new(
@@ -216,11 +217,21 @@ impl Address {
     }
 }
 
-async fn text(transport: &dyn Transport, request: Request) -> Result<String> {
+async fn fetch(transport: &dyn Transport, request: Request) -> Result<Reply> {
     let body = transport.send(request).await?.bytes(u64::MAX).await?;
-    String::from_utf8(body.into()).map_err(|error| {
-        Error::new(ErrorKind::Source, "the reply is not in UTF-8").with_source(error.utf8_error())
-    })
+    Ok(Reply(body))
+}
+
+/// A reply, whole.
+pub(crate) struct Reply(Bytes);
+
+impl Reply {
+    /// Returns the document that it is.
+    pub(crate) fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.0).map_err(|error| {
+            Error::new(ErrorKind::Source, "the reply is not in UTF-8").with_source(error)
+        })
+    }
 }
 
 /// Reads `vimServiceVersions.xml`: of each namespace the name, its version and those before it.

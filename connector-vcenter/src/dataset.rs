@@ -46,7 +46,7 @@ impl DeclaredDataset {
     }
 
     async fn walk(&self, server: &Server, amount: Amount, rows: Rows<'_>) -> Result<()> {
-        let plan = Plan::new(self.declared, &self.schema, server.version);
+        let plan = Arc::new(Plan::new(self.declared, &self.schema, server.version));
         let outcome = walk::read(&self.client, server, &plan, amount, rows).await;
         outcome.map_err(|error| self.named(error))
     }

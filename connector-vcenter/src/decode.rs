@@ -138,10 +138,10 @@ impl Plan {
     }
 
     /// Starts reading replies.
-    pub(crate) fn decoder<'p>(&'p self, around: &'p Surroundings) -> Decoder<'p> {
+    pub(crate) fn decoder(self: &Arc<Self>, around: &Arc<Surroundings>) -> Decoder {
         Decoder {
-            plan: self,
-            around,
+            plan: Arc::clone(self),
+            around: Arc::clone(around),
             batch: Batch::new(Arc::clone(&self.schema)),
             id: String::new(),
             cells: self.cells(),
@@ -176,9 +176,9 @@ impl Slot {
 }
 
 /// Reads the replies of one walk.
-pub(crate) struct Decoder<'p> {
-    plan: &'p Plan,
-    around: &'p Surroundings,
+pub(crate) struct Decoder {
+    plan: Arc<Plan>,
+    around: Arc<Surroundings>,
     batch: Batch,
     // Of the object that is being read:
     id: String,
@@ -221,7 +221,7 @@ pub(crate) struct Page {
     pub(crate) token: Option<String>,
 }
 
-impl Decoder<'_> {
+impl Decoder {
     /// Reads the reply to `RetrievePropertiesEx` or to the method that continues it.
     ///
     /// Without any object a reply has no `returnval` at all.

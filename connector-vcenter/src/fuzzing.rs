@@ -44,11 +44,11 @@ pub fn reply(data: &[u8]) {
     let all = datasets();
     let dataset = &all[usize::from(*choice) % all.len()];
     let schema = Arc::new(dataset.schema().expect("the declaration is right"));
-    let plan = Plan::new(dataset, &schema, VERSION);
-    let around = Surroundings {
+    let plan = Arc::new(Plan::new(dataset, &schema, VERSION));
+    let around = Arc::new(Surroundings {
         vcenter: Uuid::from_u128(1),
         places: HashMap::new(),
-    };
+    });
     let mut decoder = plan.decoder(&around);
     let mut read = || -> Result<(Option<String>, usize, Rows), Error> {
         let (token, objects, batch) = if dataset.from == Origin::AssignedLicenses {

@@ -7,10 +7,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     api::{Call, Object, VIEW},
-    client::{Client, FORGOTTEN, Server, refused_with},
+    client::{Client, FORGOTTEN, Reply, Server, refused_with},
     datasets::{ASSIGNMENT_MANAGER, TREE},
     declare::Origin,
-    decode::{Page, Place, Plan, Surroundings, lost},
+    decode::{Decoder, Page, Place, Plan, Surroundings, lost},
     xml::Xml,
 };
 
@@ -44,7 +44,7 @@ impl Rows<'_> {
 pub(crate) async fn read(
     client: &Arc<Client>,
     server: &Server,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     amount: Amount,
     mut rows: Rows<'_>,
 ) -> Result<()> {
@@ -55,12 +55,13 @@ pub(crate) async fn read(
     if plan.needs_places() && amount == Amount::All {
         around.places = places(client, server).await?;
     }
+    let around = Arc::new(around);
     match plan.from() {
         Origin::Objects(kind) => {
             let call = Call::create_container_view(&server.views, &server.root, kind);
             let reply = client.call(server, call).await?;
             let mut open = Open::new(client, server);
-            let view = Object::new(VIEW, returned(&reply)?);
+            let view = Object::new(VIEW, returned(reply.text()?)?);
             open.view = Some(view.clone());
             let outcome = pages(plan, &around, &mut open, &view, kind, amount, &mut rows).await;
             open.close().await;
@@ -79,15 +80,15 @@ pub(crate) async fn read(
             let reply = client
                 .call(server, Call::query_assigned_licenses(&manager))
                 .await?;
-            rows.take(plan.decoder(&around).list(&reply)?).await
+            rows.take(plan.decoder(&around).list(reply.text()?)?).await
         }
     }
 }
 
 /// Walks until the server says that there is no more.
 async fn pages(
-    plan: &Plan,
-    around: &Surroundings,
+    plan: &Arc<Plan>,
+    around: &Arc<Surroundings>,
     open: &mut Open,
     from: &Object,
     kind: &str,
@@ -108,11 +109,13 @@ async fn pages(
         // A token is good for one reply, whatever became of it.
         open.token = None;
         let reply = reply.map_err(|error| forgotten(error, first, from))?;
+        let (page, again) = decoded(decoder, reply).await?;
+        decoder = again;
         let Page {
             rows: read,
             objects,
             token,
-        } = decoder.page(&reply)?;
+        } = page;
         open.token.clone_from(&token);
         if let Some(read) = read {
             rows.take(read).await?;
@@ -128,6 +131,18 @@ async fn pages(
         }
         call = Call::continue_retrieve(&server.collector, &token);
     }
+}
+
+/// Reads a reply aside: it takes some milliseconds, in which other tasks go on.
+async fn decoded(mut decoder: Decoder, reply: Reply) -> Result<(Page, Decoder)> {
+    let read = tokio::task::spawn_blocking(move || {
+        let page = reply.text().and_then(|text| decoder.page(text));
+        (page, decoder)
+    });
+    let (page, decoder) = read.await.map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "the reading of a reply ended").with_source(error)
+    })?;
+    Ok((page?, decoder))
 }
 
 /// Views and tokens live no longer than their session. A token that may have been used up can't be
@@ -193,7 +208,7 @@ async fn places(client: &Arc<Client>, server: &Server) -> Result<HashMap<String,
     let mut nodes = HashMap::new();
     for dataset in &TREE {
         let schema = Arc::new(dataset.schema()?);
-        let plan = Plan::new(dataset, &schema, server.version);
+        let plan = Arc::new(Plan::new(dataset, &schema, server.version));
         let mut batches = Vec::new();
         // Not the reading of a data set that needs places: it goes one step deep.
         let rows = Rows::Kept(&mut batches);
@@ -218,7 +233,7 @@ async fn places(client: &Arc<Client>, server: &Server) -> Result<HashMap<String,
 /// Finds who knows which licence is assigned to what.
 async fn assignment_manager(client: &Arc<Client>, server: &Server) -> Result<Object> {
     let schema = Arc::new(ASSIGNMENT_MANAGER.schema()?);
-    let plan = Plan::new(&ASSIGNMENT_MANAGER, &schema, server.version);
+    let plan = Arc::new(Plan::new(&ASSIGNMENT_MANAGER, &schema, server.version));
     let mut batches = Vec::new();
     let rows = Rows::Kept(&mut batches);
     Box::pin(read(client, server, &plan, Amount::All, rows)).await?;
