@@ -80,7 +80,8 @@ async fn every_data_set_is_read() {
         .find(|row| text(row, "host") == text(machine, "host"))
         .unwrap();
     assert_eq!(text(host, "cpu_packages"), "2");
-    assert_eq!(text(host, "cpu_cores"), "2");
+    assert_eq!(text(host, "cpu_cores"), "8");
+    assert_eq!(text(host, "cpu_threads"), "16");
     assert_eq!(text(host, "vendor"), "VMware, Inc.");
     assert!(host.value("serial_number").unwrap().is_null());
     let folders = read_by_key(&vcenter, "folders").await.unwrap();

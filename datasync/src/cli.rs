@@ -16,6 +16,10 @@ use crate::{
 /// How long work that was abandoned may take to notice it.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long goodbyes may take, and how often it is looked whether all are said.
+const GOODBYES: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Reads inventory data from the systems that an IT department runs and sends the changes.
 #[derive(Debug, Parser)]
 #[command(
@@ -197,7 +201,11 @@ where
         .build()
     {
         Ok(runtime) => {
-            let verdict = runtime.block_on(Box::pin(perform(cli, console)));
+            let verdict = runtime.block_on(async {
+                let verdict = Box::pin(perform(cli, console)).await;
+                goodbyes().await;
+                verdict
+            });
             runtime.shutdown_timeout(GRACE);
             verdict
         }
@@ -218,6 +226,19 @@ where
             })
         }
     }
+}
+
+/// Waits for what connectors do when they are dropped, in tasks of their own: a source that keeps
+/// sessions counts those that nobody closed.
+async fn goodbyes() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let all = async {
+        while metrics.num_alive_tasks() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // What hangs is left to its source.
+    let _ = tokio::time::timeout(GOODBYES, all).await;
 }
 
 async fn perform(cli: Cli, console: Console) -> Result<Verdict> {

@@ -18,13 +18,16 @@ impl Stop {
         (requests, Self(seen))
     }
 
-    /// Listens to the operating system's requests.
+    /// Listens to the operating system's requests, until nobody looks at them any more.
     pub(crate) fn on_signals() -> io::Result<Self> {
         let (requests, stop) = Self::new();
         let mut signals = Signals::new()?;
         tokio::spawn(async move {
             loop {
-                signals.next().await;
+                tokio::select! {
+                    () = signals.next() => {}
+                    () = requests.closed() => return,
+                }
                 let mut first = false;
                 requests.send_modify(|count| {
                     first = *count == 0;

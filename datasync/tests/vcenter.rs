@@ -60,6 +60,7 @@ fn three_thousand_machines_and_then_exactly_the_edits() {
         assert_eq!(first[name], machines, "{name}");
     }
     assert_eq!(first.len(), 19);
+    assert_eq!(peer.sessions(), 0, "sessions are closed");
     let none = "No events sent";
     for (name, sent) in sync(folder.path()) {
         assert_eq!(sent, none, "{name}");

@@ -17,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -43,6 +44,11 @@ func (p *peer) start(r request) (interface{}, error) {
 	p.model.Machine = r.Machines
 	if err := p.model.Create(); err != nil {
 		return nil, err
+	}
+	// Not one number for everything: which is which would not show.
+	for _, host := range simulator.Map.All("HostSystem") {
+		cpu := &host.(*simulator.HostSystem).Hardware.CpuInfo
+		cpu.NumCpuCores, cpu.NumCpuThreads = 8, 16
 	}
 	user := url.UserPassword(r.User, r.Password)
 	p.model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: user}
@@ -109,6 +115,12 @@ func (p *peer) answer(r request) (interface{}, error) {
 	switch r.Op {
 	case "start":
 		return p.start(r)
+	case "sessions":
+		var sessions mo.SessionManager
+		manager := *p.client.ServiceContent.SessionManager
+		err := p.client.RetrieveOne(ctx, manager, []string{"sessionList"}, &sessions)
+		// Its own is one of them.
+		return len(sessions.SessionList) - 1, err
 	default:
 		// The paths of machines begin with their datacenter.
 		return nil, p.change(ctx, r)

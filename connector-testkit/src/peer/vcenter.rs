@@ -25,7 +25,8 @@ const PROGRAM: &str = include_str!("../../peers/vcsim/main.go");
 /// A vCenter that others wrote: the simulator of `govmomi`, version 0.24.2 in Debian 12.
 ///
 /// It listens on a free port of 127.0.0.1, in clear text, and has one datacenter with a cluster of
-/// three hosts, a host of its own, and virtual machines in both. The process ends when this is
+/// three hosts, a host of its own, all of two processors with eight cores together, and virtual
+/// machines in both. The process ends when this is
 /// dropped. Debian packages the library only, so the first test that needs it fetches library and
 /// compiler, and builds a program around it in cargo's target folder, which takes about a minute.
 ///
@@ -138,10 +139,20 @@ impl VcenterPeer {
         self.ask(&json!({ "Op": "custom", "Path": path, "Value": owner }));
     }
 
-    fn ask(&self, question: &Value) {
+    /// Returns how many sessions are open.
+    ///
+    /// # Panics
+    ///
+    /// When the peer refuses.
+    pub fn sessions(&self) -> u64 {
+        let sessions = self.ask(&json!({ "Op": "sessions" }));
+        sessions.as_u64().expect("the peer says a number")
+    }
+
+    fn ask(&self, question: &Value) -> Value {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         match process.ask(question) {
-            Ok(answer) if answer.get("error").is_none() => {}
+            Ok(mut answer) if answer.get("error").is_none() => answer["ok"].take(),
             Ok(answer) => panic!("the vCenter peer refuses {question}: {answer}"),
             Err(error) => panic!("{error}"),
         }
