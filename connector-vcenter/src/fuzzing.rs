@@ -1,6 +1,6 @@
 //! What the fuzzers in `fuzz/` run, and what the tests replay over their kept inputs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use connector_core::{Error, ErrorKind, Type, Uuid, Value};
 use quick_xml::{Reader, escape::resolve_xml_entity, events::Event};
@@ -87,17 +87,20 @@ struct Node {
     children: Vec<Node>,
 }
 
+/// An attribute is wrong, or stands behind one that is.
+#[derive(Debug)]
+struct Malformed;
+
 impl Node {
-    /// The first of such attributes, if there is one; nothing at all where it is wrong or stands
-    /// behind something that is.
-    fn attribute(&self, is: fn(&str) -> bool) -> Option<Option<&str>> {
+    /// The first of such attributes, if there is one.
+    fn attribute(&self, is: fn(&str) -> bool) -> Result<Option<&str>, Malformed> {
         for attribute in &self.attributes {
-            let (name, value) = attribute.as_ref()?;
+            let (name, value) = attribute.as_ref().ok_or(Malformed)?;
             if is(name) {
-                return Some(Some(value.as_deref()?));
+                return value.as_deref().ok_or(Malformed).map(Some);
             }
         }
-        Some(None)
+        Ok(None)
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = &Self> {
@@ -136,7 +139,7 @@ fn tree(text: &str) -> Option<Node> {
             let attributes = start.attributes().map(|attribute| {
                 let attribute = attribute.ok()?;
                 let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0);
-                let value = value.ok().map(|value| value.into_owned());
+                let value = value.ok().map(Cow::into_owned);
                 Some((attribute.key.into_inner().to_owned(), value))
             });
             node.attributes = attributes.collect();
@@ -234,10 +237,11 @@ fn rows_of(dataset: &VcenterDataset, object: &Node) -> Option<Rows> {
             .named("fault")
             .flat_map(|outer| outer.named("fault"))
         {
-            let typed = fault.attribute(|name| name.ends_with(":type"))?.map(local);
+            let typed = fault.attribute(|name| name.ends_with(":type"));
+            let typed = typed.ok()?.map(local);
             kind = typed.unwrap_or_else(|| fault.name.trim_end_matches("Fault").to_owned());
             for object in fault.named("object").chain(fault.named("obj")) {
-                object.attribute(|name| name == "type")?;
+                object.attribute(|name| name == "type").ok()?;
             }
         }
         let columns = dataset.columns.iter().filter(|column| {
@@ -287,10 +291,10 @@ fn cells_of(
             if is_type {
                 node.attribute(|name| name == "type")
             } else {
-                Some(Some(node.text.as_str()))
+                Ok(Some(node.text.as_str()))
             }
         });
-        let texts: Vec<Option<&str>> = texts.collect::<Option<_>>()?;
+        let texts: Vec<Option<&str>> = texts.collect::<Result<_, _>>().ok()?;
         let texts: Vec<&str> = texts.into_iter().flatten().collect();
         match texts.len() {
             0 => Some(None),
