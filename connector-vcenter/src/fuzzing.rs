@@ -383,37 +383,88 @@ mod tests {
         })
     }
 
+    /// A text that fits a column, mostly.
+    fn cell(ty: Type) -> impl Strategy<Value = String> {
+        let fitting = match ty {
+            Type::Int => "-?[0-9]{1,6}",
+            Type::Bool => "true|false",
+            Type::Timestamp => "2026-1[0-2]-2[0-8]T14:20:45(\\.[0-9]{1,9})?Z",
+            Type::Uuid => "b4689bed-97f0-5bcd-8a4c-[0-9a-f]{12}",
+            _ => "[a-z]{0,3}(&lt;|&#13;|\r\n)?",
+        };
+        prop_oneof![19 => fitting, 1 => value()]
+    }
+
+    /// The columns of one property, as elements within each other.
+    fn columns(dataset: &'static VcenterDataset, path: &'static str) -> BoxedStrategy<String> {
+        let schema = dataset.schema().unwrap();
+        let columns = dataset.columns.iter().zip(schema.columns());
+        let mut all = Just(String::new()).boxed();
+        for (property, column) in columns {
+            let Take::Property(own) = property.take else {
+                continue;
+            };
+            let (own, within) = own.split_once('/').unwrap_or((own, ""));
+            if own != path {
+                continue;
+            }
+            let wrapped = move |text: String| {
+                let steps = within.split('/').rev();
+                let steps = steps.filter(|step| !step.is_empty() && *step != "@type");
+                steps.fold(text, |text, step| format!("<{step}>{text}</{step}>"))
+            };
+            let once = cell(column.ty()).prop_map(wrapped);
+            let count = if property.joined { 0..4 } else { 0..2_usize };
+            all = (all, prop::collection::vec(once, count))
+                .prop_map(|(all, texts)| all + &texts.concat())
+                .boxed();
+        }
+        all
+    }
+
     /// A reply that has a good chance to be right.
     fn replies() -> impl Strategy<Value = (u8, String)> {
         let count = u8::try_from(datasets().len()).unwrap();
         (0..count).prop_flat_map(|choice| {
             let dataset = &datasets()[usize::from(choice)];
-            let mut paths: Vec<&str> = dataset
+            let paths = dataset
                 .columns
                 .iter()
                 .filter_map(|column| match column.take {
                     Take::Property(path) => path.split('/').next(),
                     _ => None,
-                })
-                .collect();
-            paths.push("other");
-            let property = (prop::sample::select(paths), value(), 0..8_u8).prop_map(
-                |(path, value, shape)| match shape {
-                    0 => format!("<propSet><val>{value}</val><name>{path}</name></propSet>"),
-                    1 => format!(
-                        "<missingSet><path>{path}</path><fault><fault xsi:type=\"InvalidProperty\"/>\
-                         </fault></missingSet>"
-                    ),
-                    2 => format!(
-                        "<missingSet><path>{path}</path><fault><fault xsi:type=\"v:NoPermission\">\
-                         {value}</fault></fault></missingSet>"
-                    ),
-                    3 => format!(
-                        "<propSet><name>{path}</name><val type=\"Folder\">{value}</val></propSet>"
-                    ),
-                    _ => format!("<propSet><name>{path}</name><val>{value}</val></propSet>"),
-                },
-            );
+                });
+            let paths: Vec<&'static str> = paths.chain(["other"]).collect();
+            let property = prop::sample::select(paths).prop_flat_map(move |path| {
+                let item = columns(dataset, path);
+                let right = if path == dataset.each {
+                    let items = prop::collection::vec(item, 0..3);
+                    items
+                        .prop_map(|items| {
+                            let items = items.iter().map(|item| format!("<I>{item}</I>"));
+                            items.collect::<String>()
+                        })
+                        .boxed()
+                } else {
+                    item
+                };
+                (Just(path), prop_oneof![9 => right, 1 => value()], 0..20_u8)
+            });
+            let property = property.prop_map(|(path, value, shape)| match shape {
+                0 => format!("<propSet><val>{value}</val><name>{path}</name></propSet>"),
+                1 => format!(
+                    "<missingSet><path>{path}</path><fault><fault xsi:type=\"InvalidProperty\"/>\
+                     </fault></missingSet>"
+                ),
+                2 => format!(
+                    "<missingSet><path>{path}</path><fault><fault xsi:type=\"v:NoPermission\">\
+                     {value}</fault></fault></missingSet>"
+                ),
+                3..6 => format!(
+                    "<propSet><name>{path}</name><val type=\"Folder\">{value}</val></propSet>"
+                ),
+                _ => format!("<propSet><name>{path}</name><val>{value}</val></propSet>"),
+            });
             let object = prop::collection::vec(property, 0..5)
                 .prop_map(|all| format!("<objects><obj>vm-1</obj>{}</objects>", all.concat()));
             let content = prop_oneof![
@@ -427,7 +478,10 @@ mod tests {
                     _ => format!("<returnval>{content}</returnval>"),
                 };
                 let body = format!("<s:Body><Response>{content}</Response></s:Body>");
-                (choice, format!("<s:Envelope xmlns:s=\"x\">{body}</s:Envelope>"))
+                (
+                    choice,
+                    format!("<s:Envelope xmlns:s=\"x\">{body}</s:Envelope>"),
+                )
             })
         })
     }
