@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use connector_core::{Availability, Connector, DatasetExt, Error, ErrorKind, Row, Secret};
+use connector_core::{Availability, Connector, DatasetExt, Error, ErrorKind, Row, Secret, Value};
 use connector_servicenow::{Authentication, Override, ServiceNow, ServiceNowConfig, TableConfig};
 use connector_testkit::{
     graph::Times,
@@ -103,7 +103,10 @@ fn sorted(ids: impl IntoIterator<Item = u32>) -> Vec<String> {
 fn show(rows: &[Row]) -> Vec<String> {
     let rows = rows.iter().map(|row| {
         let cells = row.schema().columns().iter().zip(row.values());
-        let cells = cells.map(|(column, value)| format!("{}={value}", column.name()));
+        let cells = cells.map(|(column, value)| match value {
+            Value::Null => format!("{}=null", column.name()),
+            value => format!("{}={value}", column.name()),
+        });
         cells.collect::<Vec<_>>().join(" ")
     });
     rows.collect()
@@ -476,7 +479,9 @@ async fn each_way_to_sign_in_works_and_goes_on_when_a_token_ends() {
         let read = || read_by_key(&connector, "devices");
         assert_eq!(read().await.unwrap().len(), 25);
         // In the middle of a walk.
-        instance.fault(TABLE, Failure::Unauthorized, Times::at(2));
+        if !is_basic {
+            instance.fault(TABLE, Failure::Unauthorized, Times::at(2));
+        }
         assert_eq!(read().await.unwrap().len(), 25);
         // A refresh token that is refused leads back to the password.
         instance.revoke_refresh_tokens();
