@@ -10,7 +10,7 @@ mod sqlserver;
 mod tables;
 mod vcenter;
 
-pub use prism::{GRAPH_CONTRACT, Prism};
+pub use prism::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 pub use python::PythonPackages;
 pub use sqlserver::{SqlServerPeer, SqlTable};
 pub use tables::SqlSubjects;

@@ -175,8 +175,8 @@ impl ServiceNow {
     /// Returns the ids of a table's records, of those of tables that extend it too.
     pub fn ids(&self, table: &str) -> Vec<String> {
         let state = self.state();
-        let records = state.records(table);
-        records.map(|(_, record)| record.id.clone()).collect()
+        let records = state.within(table).flat_map(|owner| &owner.records);
+        records.map(|record| record.id.clone()).collect()
     }
 
     /// Breaks a table. Of several faults that come to one request, the first that was set counts.
@@ -310,20 +310,28 @@ impl State {
     fn page(&self, table: &str, asked: &Asked) -> (String, u64) {
         let fields = self.fields(table);
         let query = Query::parse(&asked.query, |field| fields.contains_key(field));
-        let mut found: Vec<(&ServiceNowTable, &Record)> = self.records(table).collect();
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        // Who counts has to look at all of them.
+        let most = if asked.counted || !query.by_id {
+            usize::MAX
+        } else {
+            count(asked.offset + asked.limit)
+        };
+        let mut found: Vec<(&ServiceNowTable, &Record)> = Vec::new();
+        for owner in self.within(table) {
+            let start = query.after().filter(|_| query.by_id).map_or(0, |after| {
+                owner.records.partition_point(|record| *record.id <= *after)
+            });
+            let records = owner.records[start..].iter();
+            let records = records.filter(|record| query.holds(record)).take(most);
+            found.extend(records.map(|record| (owner, record)));
+        }
         if query.by_id {
-            // Mostly in order already.
             found.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
-            if let Some(after) = query.after() {
-                let start = found.partition_point(|(_, record)| *record.id <= *after);
-                found.drain(..start);
-            }
         } else {
             found.reverse();
         }
-        found.retain(|(_, record)| query.holds(record));
         let total = found.len() as u64;
-        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let page = found
             .into_iter()
             .skip(count(asked.offset))
@@ -373,17 +381,10 @@ impl State {
         fields
     }
 
-    /// Returns the records of a table and of those that extend it.
-    fn records<'a>(
-        &'a self,
-        table: &'a str,
-    ) -> impl Iterator<Item = (&'a ServiceNowTable, &'a Record)> {
-        let within = move |other: &&ServiceNowTable| {
-            let mut family = self.family(&other.name);
-            family.any(|one| one.name == table)
-        };
-        let tables = self.tables.values().filter(within);
-        tables.flat_map(|owner| owner.records.iter().map(move |record| (owner, record)))
+    /// Returns a table and those that extend it.
+    fn within<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a ServiceNowTable> {
+        let tables = self.tables.values();
+        tables.filter(move |other| self.family(&other.name).any(|one| one.name == table))
     }
 
     /// Writes the dictionary anew.
