@@ -8,10 +8,14 @@ use std::sync::{
 };
 
 use connector_core::{Availability, Connector, DatasetExt, Error, ErrorKind, Row, Secret, Value};
-use connector_servicenow::{Authentication, Override, ServiceNow, ServiceNowConfig, TableConfig};
+use connector_servicenow::{
+    Authentication, Override, ServiceNow, ServiceNowConfig, TableConfig,
+    connector_http::ClientCertificate,
+};
 use connector_testkit::{
+    Authority,
     graph::Times,
-    http::{HttpRequest, Scripted},
+    http::{HttpRequest, Scripted, ServerTls},
     read_by_key,
     servicenow::{
         ServiceNow as Instance, ServiceNowApp, ServiceNowFault as Failure, ServiceNowTable,
@@ -591,4 +595,35 @@ async fn small_tables_take_one_request() {
     let requests = transport.requests();
     let of_table = requests.iter().filter(|r| r.path().ends_with(TABLE));
     assert_eq!(of_table.count(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_of_its_own_signs_in() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let instance = instance();
+    let tls = ServerTls::new(authority.issue(&["localhost"])).clients_of(&authority.pem());
+    let server = instance.serve_tls(&tls).await;
+    let mut config = config(&instance, |_| {});
+    config.url = server.url("/").parse().unwrap();
+    config.auth = Authentication::Certificate;
+    let written = |name: &str, text: String| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let own = authority.issue_client("datasync");
+    config.http.ca_file = Some(written("authority.pem", authority.pem()));
+    config.http.client_certificate = Some(ClientCertificate {
+        certificate: written("own.pem", own.pem()),
+        key: Secret::new(own.key_pem()),
+    });
+    let connector = ServiceNow::new("cmdb", &config).unwrap();
+    let rows = read_by_key(&connector, "devices").await.unwrap();
+    assert_eq!(rows.len(), 25);
+    let asked = server.requests();
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
 }
