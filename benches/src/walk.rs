@@ -80,7 +80,9 @@ fn graph(request: &HttpRequest, bodies: &[Vec<u8>]) -> HttpReply {
     }
     // The first page is asked for with `$select`, the others by their number.
     let page = numbered(request).unwrap_or(0);
-    bodies.get(page).map_or(HttpReply::status(404), page_of)
+    bodies
+        .get(page)
+        .map_or_else(|| HttpReply::status(404), |body| page_of(body))
 }
 
 /// Answers for a table, page by page: ids stand in the order of numbers.
@@ -99,8 +101,8 @@ fn servicenow(request: &HttpRequest, bodies: &[Vec<u8>]) -> HttpReply {
     };
     let page = numbered(request).or_else(behind).unwrap_or(0);
     let left = bodies.len().saturating_sub(page) as u64 * PAGE;
-    let empty = br#"{"result":[]}"#.to_vec();
-    page_of(bodies.get(page).unwrap_or(&empty)).header("x-total-count", &left.to_string())
+    let body: &[u8] = bodies.get(page).map_or(br#"{"result":[]}"#, |body| body);
+    page_of(body).header("x-total-count", &left.to_string())
 }
 
 fn dictionary(path: &str) -> Vec<Json> {
@@ -132,7 +134,7 @@ fn numbered(request: &HttpRequest) -> Option<usize> {
     request.query().strip_prefix("page=")?.parse().ok()
 }
 
-fn page_of(body: &Vec<u8>) -> HttpReply {
+fn page_of(body: &[u8]) -> HttpReply {
     let mut reply = HttpReply::status(200).header("content-type", "application/json");
     for chunk in body.chunks(CHUNK) {
         reply = reply.chunk(chunk);

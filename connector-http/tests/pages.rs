@@ -638,8 +638,13 @@ const REFERENCES: Reply = Reply {
     columns: &[
         text("id", "sys_id").member("value").key(),
         text("company", "company").member("value").empty_is_null(),
-        text("dv_company", "company").member("display_value").empty_is_null(),
-        int("cpus", "cpus").member("value").from_text().empty_is_null(),
+        text("dv_company", "company")
+            .member("display_value")
+            .empty_is_null(),
+        int("cpus", "cpus")
+            .member("value")
+            .from_text()
+            .empty_is_null(),
     ],
     ..Reply::NEW
 }

@@ -106,20 +106,23 @@ impl Definition {
             ("display", &self.display),
             ("volatile", &self.volatile),
         ] {
-            if let Some(name) = names.iter().find(|name| !is_name(name)) {
-                return wrong(format!("`{setting}` names {name:?}, which is no name"));
+            for (place, name) in names.iter().enumerate() {
+                if !is_name(name) {
+                    return wrong(format!("`{setting}` names {name:?}, which is no name"));
+                }
+                if name == KEY && setting != "columns" {
+                    return wrong(format!("`{setting}` names {name}, which is the key"));
+                }
+                if names[..place].contains(name) {
+                    return wrong(format!("`{setting}` names {name} twice"));
+                }
             }
-        }
-        let needed = |name: &&String| *name == KEY;
-        if let Some(name) = self.without.iter().find(needed) {
-            return wrong(format!("`without` names {name}, which is the key"));
         }
         // What is declared, or the key, may be named too.
         let declared = std::mem::take(&mut self.declared);
         let is_other = |name: &String| name != KEY && !declared.iter().any(|f| f.name == *name);
         self.named.retain(is_other);
         self.declared = declared;
-        self.named.dedup();
         Ok(self)
     }
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use connector_core::{Batch, Error, ErrorKind, Result, Value};
 use connector_http::decode::PageDecoder;
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     link::{Ask, Link},
@@ -108,26 +109,17 @@ impl<'a> Walk<'a> {
             return Err(self.located(Error::new(ErrorKind::Source, message)));
         }
         loop {
-            let outcome = self.try_page(decoder).await;
-            match outcome {
-                // A query that the instance cancelled for its length is answered with status 200, and
-                // with what there was so far.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Source)
-                        && connector_http::Refusal::of(&error).is_none()
-                        && self.steps.limit > LEAST
-                        && error.retry() == connector_core::Retry::Never =>
-                {
-                    self.steps.limit = (self.steps.limit / SMALLER).max(LEAST);
-                }
-                outcome => {
-                    return outcome.map_err(|error| self.located(error).with("page", self.pages));
-                }
+            let tried = self.try_page(decoder).await;
+            let tried = tried.map_err(|error| self.located(error).with("page", self.pages))?;
+            match tried {
+                Some(rows) => return Ok(rows),
+                None => self.steps.limit = (self.steps.limit / SMALLER).max(LEAST),
             }
         }
     }
 
-    async fn try_page(&mut self, decoder: &mut PageDecoder<'_>) -> Result<Batch> {
+    /// Returns nothing for a page that is to be asked for with fewer rows.
+    async fn try_page(&mut self, decoder: &mut PageDecoder<'_>) -> Result<Option<Batch>> {
         let steps = &self.steps;
         let query = between(
             self.ask.filter,
@@ -138,24 +130,32 @@ impl<'a> Walk<'a> {
             .link
             .get(&self.ask, &query, steps.limit, steps.counts)
             .await?;
-        let count = if steps.counts {
+        let count = steps.counts.then(|| {
             let count = reply.header("x-total-count");
-            Some(count.and_then(|count| count.parse().ok()).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Data,
-                    "the reply does not say how many rows there are, so nobody knows where they \
-                     end: the header `X-Total-Count` is missing",
-                )
-            })?)
-        } else {
-            None
-        };
+            count.and_then(|count| count.parse().ok())
+        });
         let bytes = reply.bytes(u64::MAX).await?;
         if !self.has_fields {
             self.has_fields = self.check_fields(&bytes)?;
         }
         let mut rows = Batch::new(Arc::clone(decoder.schema()));
-        let facts = decoder.decode(&bytes, &mut rows)?;
+        let facts = match decoder.decode(&bytes, &mut rows) {
+            Ok(facts) => facts,
+            Err(error) if self.steps.limit > LEAST && is_damaged(&error, &bytes) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let count = match count {
+            Some(None) => {
+                return Err(Error::new(
+                    ErrorKind::Data,
+                    "the reply does not say how many rows there are, so nobody knows where they \
+                     end: the header `X-Total-Count` is missing",
+                ));
+            }
+            count => count.flatten(),
+        };
         let first = rows.rows().next().map(|row| row.at(0).into_owned());
         let ids = first.as_ref().zip(facts.last_key.first()).map(|ids| {
             let (first, last) = ids;
@@ -167,15 +167,16 @@ impl<'a> Walk<'a> {
             self.counted = count;
         }
         self.rows += facts.rows as u64;
-        Ok(rows)
+        Ok(Some(rows))
     }
 
     /// Looks for the fields that are asked for in a page, if it has rows. A field that the user may
     /// not read is left out of all of them.
     fn check_fields(&self, page: &[u8]) -> Result<bool> {
         #[derive(Deserialize)]
-        struct Page {
-            result: Vec<BTreeMap<String, IgnoredAny>>,
+        struct Page<'a> {
+            #[serde(borrow)]
+            result: Vec<BTreeMap<String, &'a RawValue>>,
         }
         // What else is wrong with it, the decoder says.
         let Ok(Page { result }) = serde_json::from_slice(page) else {
@@ -193,6 +194,13 @@ impl<'a> Walk<'a> {
                        out of the data set with `without`";
         Err(Error::new(ErrorKind::Permission, message).with("fields", missing.join(", ")))
     }
+}
+
+/// Tells whether a page came in part, or with an error in it: so an instance answers, with status 200,
+/// when it has cancelled a query that took too long.
+fn is_damaged(error: &Error, page: &[u8]) -> bool {
+    matches!(error.kind(), ErrorKind::Incomplete | ErrorKind::Source)
+        || serde_json::from_slice::<IgnoredAny>(page).is_err()
 }
 
 /// Where a walk is, and where it goes from there.

@@ -279,8 +279,10 @@ async fn a_field_that_there_is_not_is_an_error_and_not_a_whole_table() {
         assert_eq!(kind, ErrorKind::Config);
         assert!(message.starts_with(setting), "{message}");
     }
-    let (kind, message) =
-        refused(&instance, |table| table.table = "x_acme_devise".to_owned()).await;
+    let (kind, message) = refused(&instance, |table| {
+        "x_acme_devise".clone_into(&mut table.table)
+    })
+    .await;
     assert_eq!(kind, ErrorKind::NotFound);
     assert!(message.contains("table: x_acme_devise"), "{message}");
     // And a right one is one.
@@ -396,6 +398,7 @@ async fn a_busy_instance_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_page_that_comes_damaged_is_asked_for_with_fewer_rows() {
     for failure in [
+        Failure::Reply(200, "Transaction cancelled".to_owned()),
         Failure::CutJsonAbove(30),
         Failure::TrailingError,
         Failure::CutJson,
@@ -530,10 +533,10 @@ async fn tables_of_a_scope_are_named_without_it() {
         ("x_other", Some(""), "x_acme_device"),
     ] {
         let mut config = config(&instance, |own_table| {
-            own_table.table = table.to_owned();
+            table.clone_into(&mut own_table.table);
             own_table.scope = own.map(str::to_owned);
         });
-        config.scope = scope.to_owned();
+        scope.clone_into(&mut config.scope);
         let (connector, _) = over(&instance, &config);
         let rows = read_by_key(&connector, "devices").await.unwrap();
         assert_eq!(rows.len(), 25, "{scope} {own:?} {table}");
@@ -553,7 +556,7 @@ fn wrong_settings_are_named() {
     };
     let url = |text: &str| {
         let url = text.parse().unwrap();
-        refused(&|config| config.url = Clone::clone(&url))
+        refused(&|config| config.url.clone_from(&url))
     };
     assert!(url("ftp://acme.service-now.com").contains("`url` begins"));
     assert!(url("https://acme.service-now.com/now/nav").contains("nothing behind"));
@@ -562,10 +565,17 @@ fn wrong_settings_are_named() {
     assert!(refused(&|c| c.auth = Authentication::Certificate).contains("client_certificate"));
     assert!(refused(&|c| c.skip = vec!["computer".to_owned()]).contains("computers, "));
     assert!(refused(&|c| c.categories = vec!["Assetts".to_owned()]).contains("Assets, "));
-    let twice = refused(&|c| c.datasets[0].name = "Computers".to_owned());
+    let twice = refused(&|c| "Computers".clone_into(&mut c.datasets[0].name));
     assert!(twice.contains("another data set"), "{twice}");
-    let table = refused(&|c| c.datasets[0].table = "a^b".to_owned());
+    let table = refused(&|c| "a^b".clone_into(&mut c.datasets[0].table));
     assert!(table.contains("`table`"), "{table}");
+    let key = refused(&|c| c.datasets[0].volatile = vec!["sys_id".to_owned()]);
+    assert!(
+        key.contains("`volatile` names sys_id, which is the key"),
+        "{key}"
+    );
+    let twice = refused(&|c| c.datasets[0].columns = ["a", "b", "a"].map(str::to_owned).into());
+    assert!(twice.contains("`columns` names a twice"), "{twice}");
     let own = refused(&|c| {
         let own = Override {
             filter: Some("a=1^ORDERBYname".to_owned()),
@@ -606,13 +616,13 @@ async fn a_certificate_of_its_own_signs_in() {
     let mut config = config(&instance, |_| {});
     config.url = server.url("/").parse().unwrap();
     config.auth = Authentication::Certificate;
-    let written = |name: &str, text: String| {
+    let written = |name: &str, text: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file
     };
     let own = authority.issue_client("datasync");
-    config.http.ca_file = Some(written("authority.pem", authority.pem()));
+    config.http.ca_file = Some(written("authority.pem", &authority.pem()));
     config.http.client_certificate = Some(ClientCertificate {
         certificate: written("own.pem", own.pem()),
         key: Secret::new(own.key_pem()),

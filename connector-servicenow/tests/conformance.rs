@@ -82,7 +82,7 @@ impl Harness for ServiceNowHarness {
                 .field("password", "password2"),
         );
         let mut config = ServiceNowConfig::new(instance.url().parse().unwrap(), auth);
-        config.scope = "x_acme_inv".to_owned();
+        "x_acme_inv".clone_into(&mut config.scope);
         config.datasets = vec![TableConfig::new("usage", "usage")];
         config.skip = datasets()
             .iter()

@@ -1,8 +1,6 @@
 //! What the connector sends, held against the contract of ServiceNow's Table API by a server that
 //! others wrote.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
 use connector_core::{Connector, DatasetExt, Secret};
 use connector_servicenow::{
     Authentication, Override, ServiceNow, ServiceNowConfig, TableConfig, datasets,

@@ -34,7 +34,7 @@ fn computer(number: u32) -> Json {
         "cpu_count": "1",
         "ram": "16384",
         "disk_space": "476.5",
-        "virtual": if number % 2 == 0 { "true" } else { "false" },
+        "virtual": if number.is_multiple_of(2) { "true" } else { "false" },
         "first_discovered": "2026-01-02 03:04:05",
         "last_discovered": "2026-11-20 03:04:05",
         "sys_created_on": "2026-01-02 03:04:05",
@@ -47,7 +47,7 @@ fn relation(number: u32) -> Json {
     json!({
         "sys_id": id(2, number),
         "parent": id(1, number),
-        "child": if number % 100 == 0 { String::new() } else { id(1, number + 1) },
+        "child": if number.is_multiple_of(100) { String::new() } else { id(1, number + 1) },
         "type": id(4, number % 7),
     })
 }

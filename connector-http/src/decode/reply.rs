@@ -78,7 +78,7 @@ pub struct Reply<'a> {
     pub gone: Gone,
 }
 
-impl<'a> Reply<'a> {
+impl Reply<'_> {
     /// What a declaration takes its defaults from. It has no name and no columns.
     pub const NEW: Self = Self {
         name: "",

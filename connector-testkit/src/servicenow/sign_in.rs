@@ -126,7 +126,7 @@ impl Tokens {
             "access_token": token,
             "scope": "useraccount",
             "token_type": "Bearer",
-            "expires_in": (ends - now).as_secs(),
+            "expires_in": ends.saturating_sub(now).as_secs(),
         });
         if with_refresh {
             self.last += 1;
