@@ -101,7 +101,9 @@ fn servicenow(request: &HttpRequest, bodies: &[Vec<u8>]) -> HttpReply {
     };
     let page = numbered(request).or_else(behind).unwrap_or(0);
     let left = bodies.len().saturating_sub(page) as u64 * PAGE;
-    let body: &[u8] = bodies.get(page).map_or(br#"{"result":[]}"#, |body| body);
+    let body = bodies
+        .get(page)
+        .map_or(&br#"{"result":[]}"#[..], Vec::as_slice);
     page_of(body).header("x-total-count", &left.to_string())
 }
 

@@ -7,7 +7,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use connector_core::{Availability, Connector, DatasetExt, Error, ErrorKind, Row, Secret, Value};
+use connector_core::{
+    Availability, Column, Connector, DatasetExt, Error, ErrorKind, Row, Secret, Value,
+};
 use connector_servicenow::{
     Authentication, Override, ServiceNow, ServiceNowConfig, TableConfig,
     connector_http::ClientCertificate,
@@ -207,7 +209,7 @@ async fn values_are_typed_by_the_dictionary() {
         .schema()
         .columns()
         .iter()
-        .map(|c| c.name())
+        .map(Column::name)
         .collect();
     let expected = [
         "sys_id",
@@ -280,7 +282,7 @@ async fn a_field_that_there_is_not_is_an_error_and_not_a_whole_table() {
         assert!(message.starts_with(setting), "{message}");
     }
     let (kind, message) = refused(&instance, |table| {
-        "x_acme_devise".clone_into(&mut table.table)
+        "x_acme_devise".clone_into(&mut table.table);
     })
     .await;
     assert_eq!(kind, ErrorKind::NotFound);

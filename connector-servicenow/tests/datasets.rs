@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use connector_core::{Connector, DatasetExt, ErrorKind, Secret, Type, Value};
+use connector_core::{Column, Connector, DatasetExt, ErrorKind, Secret, Type, Value};
 use connector_servicenow::{Authentication, Field, ServiceNow, ServiceNowConfig, datasets};
 use connector_testkit::{
     read_by_key,
@@ -135,11 +135,7 @@ async fn what_an_instance_does_not_have_is_no_mistake() {
     let all = connector.datasets().await.unwrap();
     let departments = all.iter().find(|dataset| dataset.name() == "departments");
     let schema = departments.unwrap().schema(None).await.unwrap();
-    let names: Vec<_> = schema
-        .columns()
-        .iter()
-        .map(|column| column.name())
-        .collect();
+    let names: Vec<_> = schema.columns().iter().map(Column::name).collect();
     let expected = [
         "sys_id",
         "name",
