@@ -5,6 +5,7 @@
 //! their medians against each other and against a bar.
 
 mod child;
+mod computers;
 mod counted;
 mod data;
 mod figure;
@@ -22,7 +23,7 @@ pub use data::Data;
 pub use figure::{Bar, Bars, Figure, print_table};
 pub use idle::idle;
 pub use inventory::{COLUMNS, Edit, Edits, Inventory, KEY_COLUMNS, Order};
-pub use replies::PAGE;
+pub use replies::{PAGE, Source};
 pub use rounds::{Run, interleaved};
 pub use sqlserver::Server;
 pub use work::Work;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use benches::{
-    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, PAGE, Result, Run, Server, Work,
-    idle, interleaved, print_table, usage_of,
+    Bar::AtMost, Bars, Data, Edits, Figure, Inventory, Order, PAGE, Result, Run, Server, Source,
+    Work, idle, interleaved, print_table, usage_of,
 };
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
@@ -82,6 +82,9 @@ enum Measure {
     Vcenter,
     /// Pages of JSON into rows, against a `serde_json::Value` a page; a tenth of the rows.
     Json,
+    /// Both of them with computers of ServiceNow.
+    #[value(name = "servicenow")]
+    ServiceNow,
     /// An export of CSV into rows, plain and packed, against only parsing it.
     Export,
     /// Ten times as many rows.
@@ -135,9 +138,14 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Sqlite => bench.sqlite()?,
             Measure::Idle => bench.idle()?,
             Measure::SqlServer => bench.sqlserver()?,
-            Measure::Walk => bench.walk()?,
+            Measure::Walk => bench.walk(Source::Graph)?,
             Measure::Vcenter => bench.vcenter()?,
-            Measure::Json => bench.json()?,
+            Measure::Json => bench.json(Source::Graph)?,
+            Measure::ServiceNow => [
+                bench.json(Source::Servicenow)?,
+                bench.walk(Source::Servicenow)?,
+            ]
+            .concat(),
             Measure::Export => bench.export()?,
             Measure::Growth => bench.growth()?,
             Measure::Large => bench.large()?,
@@ -366,46 +374,54 @@ impl Bench {
         ])
     }
 
-    fn walk(&self) -> Result<Vec<Figure>> {
+    fn walk(&self, source: Source) -> Result<Vec<Figure>> {
         let authority = self.data.empty("authority.pem")?;
-        let rows = (self.rows / 10).max(PAGE).to_string();
-        let mut command = self.data.work("graph-server", [&authority]);
-        command.args(["--rows", &rows]);
+        let (own, rows) = (source.name(), (self.rows / 10).max(PAGE).to_string());
+        let mut command = self.data.work("page-server", [&authority]);
+        command.args(["--source", own, "--rows", &rows]);
         let server = Server::start(command)?;
         let port = server.port.to_string();
         let drain = |name| {
-            let mut command = self.data.work("graph-drain", [&authority]);
+            let mut command = self.data.work("page-drain", [&authority]);
             command.args(["--port", &port, "--rows", &rows]);
             Run::new(name, move || usage_of(&mut command))
         };
         let cycle = &|state: &Path| {
-            let mut command = self.data.work("graph-cycle", [&authority, state]);
-            command.args(["--port", &port]);
+            let mut command = self.data.work("page-cycle", [&authority, state]);
+            command.args(["--source", own, "--port", &port]);
             command
         };
         // Nothing changes, so a state is as good for the next round.
         let state = self.data.empty("state")?;
         usage_of(&mut cycle(&state))?;
         let mut next = cycle(&state);
-        let (floor, first, unchanged) = (
-            "only fetching",
-            "first load of devices",
-            "no device changed",
-        );
+        let (floor, first, unchanged) = match source {
+            Source::Graph => (
+                "only fetching",
+                "first load of devices",
+                "no device changed",
+            ),
+            Source::Servicenow => (
+                "only fetching computers",
+                "first load of computers",
+                "no computer changed",
+            ),
+        };
+        let again = format!("{floor} again");
         let runs = [
             drain(floor),
-            drain("only fetching again"),
+            drain(&again),
             Run::new(first, || usage_of(&mut cycle(&self.data.empty("first")?))),
             Run::new(unchanged, move || usage_of(&mut next)),
         ];
-        let [drained, again, full, steady] = interleaved(self.rounds, runs)?;
+        let [drained, repeated, full, steady] = interleaved(self.rounds, runs)?;
         let bars = Bars {
             peak: Some(AtMost(64.0)),
             ..Bars::default()
         };
         let ratio = |name, used, bars| Figure::ratio(name, used, floor, &drained, bars);
         Ok(vec![
-            ratio("only fetching again", &again, Bars::default()),
+            ratio(&again, &repeated, Bars::default()),
             ratio(first, &full, bars),
             ratio(unchanged, &steady, bars),
         ])
@@ -455,7 +471,7 @@ impl Bench {
         ])
     }
 
-    fn json(&self) -> Result<Vec<Figure>> {
+    fn json(&self, source: Source) -> Result<Vec<Figure>> {
         // At least three times as fast.
         let bars = Bars {
             cpu: Some(AtMost(1.0 / 3.0)),
@@ -463,29 +479,33 @@ impl Bench {
             ..Bars::default()
         };
         let page = self.data.empty("page.json")?;
-        usage_of(&mut self.data.work("write-page", [&page]))?;
+        let mut write = self.data.work("write-page", [&page]);
+        usage_of(write.args(["--source", source.name()]))?;
         let rows = (self.rows / 10).max(PAGE).to_string();
         let run = |name, values: bool| {
             let mut command = self.data.work("page-rows", [&page]);
-            command.args(["--rows", &rows]);
+            command.args(["--source", source.name(), "--rows", &rows]);
             if values {
                 command.arg("--values");
             }
             Run::new(name, move || usage_of(&mut command))
         };
-        let (floor, work) = ("JSON by way of values", "JSON pages into rows");
-        let runs = [
-            run(floor, true),
-            run("JSON by way of values again", true),
-            run(work, false),
-        ];
-        let [values, again, decoded] = interleaved(self.rounds, runs)?;
+        let (floor, work) = match source {
+            Source::Graph => ("JSON by way of values", "JSON pages into rows"),
+            Source::Servicenow => (
+                "ServiceNow's JSON by way of values",
+                "ServiceNow's pages into rows",
+            ),
+        };
+        let again = format!("{floor} again");
+        let runs = [run(floor, true), run(&again, true), run(work, false)];
+        let [values, repeated, decoded] = interleaved(self.rounds, runs)?;
         if values.report != decoded.report {
             return Err("the rows are others than by way of values".into());
         }
         let ratio = |name, used, bars| Figure::ratio(name, used, floor, &values, bars);
         Ok(vec![
-            ratio("JSON by way of values again", &again, Bars::default()),
+            ratio(&again, &repeated, Bars::default()),
             ratio(work, &decoded, bars),
         ])
     }

@@ -14,7 +14,7 @@ use connector_http::decode::{
 };
 use serde_json::Value;
 
-use crate::{Report, Result};
+use crate::{Report, Result, computers};
 
 /// How many devices a page has.
 pub const PAGE: u64 = 1_000;
@@ -100,10 +100,39 @@ const INSTALLS: Reply = Reply {
 }
 .checked();
 
-/// Writes one page of devices.
-pub(crate) fn write_page(file: &Path) -> Result<Report> {
+/// Whose page it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// Devices of Microsoft Graph.
+    Graph,
+    /// Computers of ServiceNow, whose values are all text.
+    Servicenow,
+}
+
+impl Source {
+    /// Returns it as works take it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Servicenow => "servicenow",
+        }
+    }
+
+    fn reply(self) -> &'static Reply<'static> {
+        match self {
+            Self::Graph => &DEVICES,
+            Self::Servicenow => &computers::COMPUTERS,
+        }
+    }
+}
+
+/// Writes one page.
+pub(crate) fn write_page(file: &Path, source: Source) -> Result<Report> {
     let next = "https://graph.microsoft.com/v1.0/deviceManagement/managedDevices?$skiptoken=LastDeviceName%3d%27PC%27";
-    let page = page(0, Some(next))?;
+    let page = match source {
+        Source::Graph => page(0, Some(next))?,
+        Source::Servicenow => computers::page(0)?,
+    };
     std::fs::write(file, &page)?;
     Ok(Report::from([("bytes".into(), page.len() as u64)]))
 }
@@ -200,9 +229,9 @@ fn member(page: &mut String, column: &ReplyColumn, number: u64, place: u64) -> R
 }
 
 /// Decodes a page as often as it takes for so many rows.
-pub(crate) fn page_rows(file: &Path, rows: u64) -> Result<Report> {
+pub(crate) fn page_rows(file: &Path, rows: u64, source: Source) -> Result<Report> {
     let page = std::fs::read(file)?;
-    let mut decoder = PageDecoder::new(&DEVICES)?;
+    let mut decoder = PageDecoder::new(source.reply())?;
     let mut batch = Batch::new(Arc::clone(decoder.schema()));
     let mut bytes = 0;
     for _ in 0..pages(rows) {
@@ -215,18 +244,23 @@ pub(crate) fn page_rows(file: &Path, rows: u64) -> Result<Report> {
 }
 
 /// The same by way of a value a page.
-pub(crate) fn page_values(file: &Path, rows: u64) -> Result<Report> {
+pub(crate) fn page_values(file: &Path, rows: u64, source: Source) -> Result<Report> {
     let page = std::fs::read(file)?;
-    let schema = Arc::new(DEVICES.schema()?);
+    let reply = source.reply();
+    let schema = Arc::new(reply.schema()?);
     let mut batch = Batch::new(Arc::clone(&schema));
     let mut bytes = 0;
     for _ in 0..pages(rows) {
         let page: Value = serde_json::from_slice(&page)?;
-        let records = page.get("value").and_then(Value::as_array);
+        let records = page.get(reply.list).and_then(Value::as_array);
         for record in records.ok_or("the page has no records")? {
             let mut row = batch.row();
-            for column in DEVICES.columns {
-                write_value(&mut row, column, record.get(column.path()))?;
+            for column in reply.columns {
+                let value = record.get(column.path());
+                match source {
+                    Source::Graph => write_value(&mut row, column, value)?,
+                    Source::Servicenow => computers::write_value(&mut row, column, value)?,
+                }
             }
             row.end()?;
         }

@@ -20,7 +20,7 @@ use datasync::{NdjsonSink, Repository};
 use tokio::runtime::Runtime;
 
 use crate::{
-    COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result,
+    COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result, Source,
     child::print,
     counted::{CountedStorage, NoSink},
     replies, sqlserver, vcenter, walk,
@@ -112,10 +112,13 @@ pub enum Work {
         #[arg(long)]
         connections: usize,
     },
-    /// Write a page of devices as a reply of JSON has them.
+    /// Write a page of rows as a reply of JSON has them.
     WritePage {
         /// Where to.
         file: PathBuf,
+        /// Whose.
+        #[arg(long)]
+        source: Source,
     },
     /// Make rows of that page, again and again.
     PageRows {
@@ -124,6 +127,9 @@ pub enum Work {
         /// How many rows in all.
         #[arg(long)]
         rows: u64,
+        /// Whose.
+        #[arg(long)]
+        source: Source,
         /// By way of a `serde_json::Value` a page.
         #[arg(long)]
         values: bool,
@@ -151,31 +157,37 @@ pub enum Work {
         #[arg(long)]
         packed: bool,
     },
-    /// Serve a tenant of Microsoft Graph until standard input ends.
-    GraphServer {
+    /// Serve a source until standard input ends.
+    PageServer {
         /// Where to write the certificate of its authority.
         authority: PathBuf,
-        /// How many devices it has.
+        /// Which.
+        #[arg(long)]
+        source: Source,
+        /// How many rows it has.
         #[arg(long)]
         rows: u64,
     },
-    /// Only download its pages of devices.
-    GraphDrain {
+    /// Only download its pages.
+    PageDrain {
         /// The certificate of its authority.
         authority: PathBuf,
         /// Where it listens.
         #[arg(long)]
         port: u16,
-        /// How many devices it has.
+        /// How many rows it has.
         #[arg(long)]
         rows: u64,
     },
-    /// Run a cycle of its devices.
-    GraphCycle {
+    /// Run a cycle of its rows.
+    PageCycle {
         /// The certificate of its authority.
         authority: PathBuf,
         /// The state folder.
         state: PathBuf,
+        /// Which source it is.
+        #[arg(long)]
+        source: Source,
         /// Where it listens.
         #[arg(long)]
         port: u16,
@@ -274,31 +286,41 @@ impl Work {
                 port,
                 connections,
             } => runtime()?.block_on(sqlserver::cycle(port, authority, &state, connections))?,
-            Self::WritePage { file } => replies::write_page(&file)?,
-            Self::PageRows { file, rows, values } => {
+            Self::WritePage { file, source } => replies::write_page(&file, source)?,
+            Self::PageRows {
+                file,
+                rows,
+                source,
+                values,
+            } => {
                 if values {
-                    replies::page_values(&file, rows)?
+                    replies::page_values(&file, rows, source)?
                 } else {
-                    replies::page_rows(&file, rows)?
+                    replies::page_rows(&file, rows, source)?
                 }
             }
             Self::WriteInstalls { file, rows } => replies::write_installs(&file, rows)?,
             Self::Pack { file, archive } => replies::pack(&file, &archive)?,
             Self::InstallRows { file, packed } => replies::install_rows(&file, packed)?,
-            Self::GraphServer { authority, rows } => {
-                runtime()?.block_on(walk::serve(rows, &authority))?;
+            Self::PageServer {
+                authority,
+                source,
+                rows,
+            } => {
+                runtime()?.block_on(walk::serve(rows, source, &authority))?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Self::GraphDrain {
+            Self::PageDrain {
                 authority,
                 port,
                 rows,
             } => runtime()?.block_on(walk::drain(port, authority, rows))?,
-            Self::GraphCycle {
+            Self::PageCycle {
                 authority,
                 state,
+                source,
                 port,
-            } => runtime()?.block_on(walk::cycle(port, authority, &state))?,
+            } => runtime()?.block_on(walk::cycle(port, source, authority, &state))?,
             Self::VcenterServer { authority, rows } => {
                 runtime()?.block_on(vcenter::serve(rows, &authority))?;
                 return Ok(ExitCode::SUCCESS);

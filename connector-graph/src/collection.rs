@@ -63,7 +63,7 @@ fn with_headers(mut request: Request, collection: &Collection) -> Result<Request
 async fn walk(
     link: &Link,
     first: Request,
-    decoder: &mut PageDecoder,
+    decoder: &mut PageDecoder<'_>,
     out: &mut SnapshotWriter,
 ) -> Result<()> {
     let mut pages = pages(link, first);
@@ -255,7 +255,7 @@ async fn lists(
 }
 
 /// Puts the id into the columns that are given.
-fn give(definition: &Definition, decoder: &mut PageDecoder, id: &str) -> Result<()> {
+fn give(definition: &Definition, decoder: &mut PageDecoder<'_>, id: &str) -> Result<()> {
     let columns = definition.declared.reply.columns;
     for column in columns.iter().filter(|column| column.is_given()) {
         if column.ty() != Type::Text {

@@ -62,7 +62,7 @@ pub struct GraphDataset {
 
     /// The columns. Its name is the data set's. It is made from [`LIST`] where collections are read,
     /// and else from [`OBJECT`] or [`FILE`].
-    pub reply: Reply,
+    pub reply: Reply<'static>,
 
     /// The call that gives the rows.
     pub call: Call,

@@ -262,7 +262,7 @@ fn header(name: &str) -> String {
     sample["text"].as_str().unwrap().to_owned()
 }
 
-fn csv(reply: &'static Reply, chunks: &[&[u8]]) -> Result<(CsvFacts, Vec<String>)> {
+fn csv(reply: &'static Reply<'static>, chunks: &[&[u8]]) -> Result<(CsvFacts, Vec<String>)> {
     let mut decoder = CsvDecoder::new(reply)?;
     if reply.columns[0].is_given() {
         decoder.give("cloud", Value::Text("global".into()))?;

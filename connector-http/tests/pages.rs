@@ -155,7 +155,7 @@ fn sample(name: &str) -> Vec<u8> {
     std::fs::read(folder.join(format!("{name}.json"))).unwrap()
 }
 
-fn decode(reply: &'static Reply, page: &[u8]) -> Result<(PageFacts, Vec<Vec<String>>)> {
+fn decode(reply: &'static Reply<'static>, page: &[u8]) -> Result<(PageFacts, Vec<Vec<String>>)> {
     let mut decoder = PageDecoder::new(reply)?;
     let mut rows = Batch::new(Arc::clone(decoder.schema()));
     let facts = decoder.decode(page, &mut rows)?;
@@ -171,7 +171,7 @@ fn decode(reply: &'static Reply, page: &[u8]) -> Result<(PageFacts, Vec<Vec<Stri
     Ok((facts, rows.rows().map(cells).collect()))
 }
 
-fn rows(reply: &'static Reply, name: &str) -> Vec<String> {
+fn rows(reply: &'static Reply<'static>, name: &str) -> Vec<String> {
     let (_, rows) = decode(reply, &sample(name)).unwrap();
     rows.iter().map(|row| row.join("|")).collect()
 }
@@ -629,4 +629,76 @@ fn nothing_of_a_page_is_left_for_the_next() {
     assert_eq!(decoder.decode(first, &mut rows).unwrap().count, Some(9));
     let last = decoder.decode(br#"{"value":[]}"#, &mut rows).unwrap();
     assert_eq!(last, PageFacts::default());
+}
+
+/// As `ServiceNow` has a reference, by what was asked and by whether there is one.
+const REFERENCES: Reply = Reply {
+    name: "references",
+    list: "result",
+    columns: &[
+        text("id", "sys_id").member("value").key(),
+        text("company", "company").member("value").empty_is_null(),
+        text("dv_company", "company")
+            .member("display_value")
+            .empty_is_null(),
+        int("cpus", "cpus")
+            .member("value")
+            .from_text()
+            .empty_is_null(),
+    ],
+    ..Reply::NEW
+}
+.checked();
+
+#[test]
+fn an_object_stands_for_its_member() {
+    for (page, expected) in [
+        (
+            r#"{"result":[{"sys_id":"a","company":{"link":"https://x","value":"c\u0031"},"cpus":"4"}]}"#,
+            ["a", "c1", "-", "4"],
+        ),
+        (
+            r#"{"result":[{"sys_id":{"display_value":"a","value":"a"},"cpus":{"display_value":"four","value":"4"},
+                "company":{"other":[{"value":"x"}],"display\u005fvalue":"ACME, \"Inc\".","value":"c1"}}]}"#,
+            ["a", "c1", "ACME, \"Inc\".", "4"],
+        ),
+        (
+            r#"{"result":[{"sys_id":"a","company":"","cpus":{"display_value":"","value":""}}]}"#,
+            ["a", "-", "-", "-"],
+        ),
+    ] {
+        let (_, rows) = decode(&REFERENCES, page.as_bytes()).unwrap();
+        assert_eq!(rows, [expected]);
+    }
+    for page in [
+        r#"{"result":[{"sys_id":{"link":"x"}}]}"#,
+        r#"{"result":[{"sys_id":{"value":{"value":"a"}}}]}"#,
+    ] {
+        let error = decode(&REFERENCES, page.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("column: id"), "{error}");
+    }
+}
+
+#[test]
+fn a_declaration_that_is_made_at_run_time_lives_as_long_as_its_decoder() {
+    let names: Vec<String> = ["sys_id", "u_owner"].map(str::to_owned).into();
+    let columns = [
+        text(&names[0], &names[0]).key(),
+        text(&names[1], &names[1]).null(),
+    ];
+    let reply = Reply {
+        name: "found",
+        columns: &columns,
+        ..Reply::NEW
+    };
+    let mut decoder = PageDecoder::new(&reply).unwrap();
+    let mut rows = Batch::new(Arc::clone(decoder.schema()));
+    let page = br#"[{"sys_id":"a","u_owner":"b"}]"#;
+    assert_eq!(decoder.decode(page, &mut rows).unwrap().rows, 1);
+    let twice = Reply {
+        columns: &[columns[0], columns[0]],
+        ..reply
+    };
+    assert!(PageDecoder::new(&twice).is_err(), "a name is repeated");
 }

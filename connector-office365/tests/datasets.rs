@@ -86,7 +86,7 @@ fn stamps_of_the_file_never_are_a_change() {
     }
 }
 
-fn volatile(dataset: &GraphDataset) -> impl Iterator<Item = &ReplyColumn> {
+fn volatile(dataset: &GraphDataset) -> impl Iterator<Item = &ReplyColumn<'_>> {
     let columns = dataset.reply.columns.iter();
     columns.filter(|column| column.column().is_volatile())
 }

@@ -16,6 +16,8 @@ mod harness;
 pub mod http;
 mod model;
 pub mod peer;
+#[cfg(feature = "http")]
+pub mod servicenow;
 mod sink;
 mod sinks;
 mod storage;

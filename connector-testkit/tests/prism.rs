@@ -1,4 +1,4 @@
-//! Prism, and the contract of Microsoft Graph that it holds requests against.
+//! Prism, and the contracts that it holds requests against.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -8,7 +8,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use connector_testkit::peer::{GRAPH_CONTRACT, Prism};
+use connector_testkit::peer::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 
 const BEARER: &str = "authorization: Bearer a-token\r\n";
 const ID: &str = "client-request-id: 94fb3b52-452a-4535-a601-69e0a90e3aa2\r\n";
@@ -263,4 +263,86 @@ paths:
     );
     let reply = get(&prism, "/number");
     assert_refused(&prism, &reply, 500, "VIOLATIONS");
+}
+
+/// A request for a page that keeps the contract of ServiceNow.
+const PAGE: &str = "sysparm_fields=sys_id,name&sysparm_query=sys_id%3Ea1%5EORDERBYsys_id\
+                    &sysparm_limit=1000&sysparm_display_value=false\
+                    &sysparm_exclude_reference_link=true&sysparm_no_count=true";
+
+fn table(name: &str, query: &str) -> String {
+    format!("/api/now/v2/table/{name}?{query}")
+}
+
+#[test]
+fn the_contract_of_servicenow_is_valid_and_its_replies_keep_it() {
+    let prism = Prism::start(SERVICENOW_CONTRACT);
+    let field = "sysparm_query=sys_id%3Ea1%5E";
+    let tables = PAGE.replace(field, "sysparm_query=name=cmdb_ci%5E");
+    let condition = "sysparm_query=nameINcmdb,cmdb_ci%5EelementISNOTEMPTY%5Eactive=true%5E";
+    let fields = PAGE.replace(field, condition);
+    for (name, query) in [
+        ("sys_db_object", &*tables),
+        ("sys_dictionary", &fields),
+        ("cmdb_ci_computer", PAGE),
+    ] {
+        let reply = get(&prism, &table(name, query));
+        assert_eq!(status(&reply), 200, "{name}: {reply}");
+        assert!(
+            reply.to_ascii_lowercase().contains("x-total-count: "),
+            "{reply}"
+        );
+    }
+    let urlencoded = "application/x-www-form-urlencoded";
+    for form in [
+        "grant_type=client_credentials&client_id=a&client_secret=b",
+        "grant_type=password&client_id=a&client_secret=b&username=c&password=d",
+        "grant_type=refresh_token&client_id=a&client_secret=b&refresh_token=c",
+    ] {
+        let reply = post(&prism, "/oauth_token.do", urlencoded, form);
+        assert_eq!(status(&reply), 200, "{reply}");
+        assert!(reply.contains("a-token"), "{reply}");
+    }
+    assert_eq!(prism.violations(), [""; 0]);
+}
+
+#[test]
+fn requests_that_servicenow_would_take_for_others_are_refused() {
+    let prism = Prism::start(SERVICENOW_CONTRACT);
+    let reply = send(&prism, "GET", &table("cmdb_ci_computer", PAGE), "", "");
+    assert_refused(&prism, &reply, 401, "Invalid security scheme");
+    for (kept, broken, why) in [
+        ("sys_id,name", "sys_id,nmae", "sysparm_fields.1 must be"),
+        ("%5EORDERBYsys_id", "", "sysparm_query must match"),
+        (
+            "%5EORDERBYsys_id",
+            "%5EORDERBYname",
+            "sysparm_query must match",
+        ),
+        ("limit=1000", "limit=1000000", "sysparm_limit must be"),
+        (
+            "display_value=false",
+            "display_value=true",
+            "sysparm_display_value must be",
+        ),
+        (
+            "limit=1000",
+            "limit=1000&sysparm_offset=1000",
+            "sysparm_offset",
+        ),
+    ] {
+        let query = PAGE.replace(kept, broken);
+        assert_ne!(query, PAGE);
+        let reply = get(&prism, &table("cmdb_ci_computer", &query));
+        assert_refused(&prism, &reply, 422, why);
+    }
+    let reply = get(&prism, &table("cmdb_ci_computre", PAGE));
+    assert_refused(&prism, &reply, 422, "table must be");
+    let json = r#"{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}"#;
+    let reply = post(&prism, "/oauth_token.do", JSON, json);
+    assert_refused(&prism, &reply, 415, "Supported content types");
+    let form = "grant_type=client_credentials&client_id=a";
+    let urlencoded = "application/x-www-form-urlencoded";
+    let reply = post(&prism, "/oauth_token.do", urlencoded, form);
+    assert_refused(&prism, &reply, 422, "client_secret");
 }

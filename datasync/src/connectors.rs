@@ -10,6 +10,7 @@ use connector_intune::Intune;
 use connector_mssql::{Settings, SqlServer, SqlServerConfig};
 use connector_office365::Office365;
 use connector_sccm::Sccm;
+use connector_servicenow::{ServiceNow, ServiceNowConfig};
 use connector_vcenter::{Vcenter, VcenterConfig};
 use connector_wsus::Wsus;
 
@@ -49,6 +50,14 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "office365",
         make: |from| from.graph(|config| Office365::new(from.name, config)),
+    },
+    Kind {
+        name: "servicenow",
+        make: |from| {
+            let mut config: ServiceNowConfig = from.settings()?;
+            config.relative_to(from.folder);
+            Ok(Arc::new(ServiceNow::new(from.name, &config)?))
+        },
     },
     Kind {
         name: "vcenter",

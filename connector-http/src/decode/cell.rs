@@ -59,7 +59,7 @@ pub(crate) struct Scratch {
 #[inline]
 pub(crate) fn write<T: RowTarget>(
     row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     cell: Cell,
     page: &str,
     scratch: &mut Scratch,
@@ -93,6 +93,14 @@ pub(crate) fn write<T: RowTarget>(
         Kind::Number | Kind::True | Kind::False if column.to_text => {
             write_text(row, column, cell.text(page))
         }
+        Kind::Object if let Some(name) = column.member => {
+            let cell = member(cell, name, page);
+            // No deeper: what would be looked for in there has no name.
+            if cell.kind == Kind::Object {
+                return Err(Misfit::Kind("an object"));
+            }
+            write(row, column, cell, page, scratch)
+        }
         Kind::Array if column.joined.is_some() => {
             join(column, cell, page, scratch)?;
             write_text(row, column, &scratch.joined)
@@ -102,6 +110,25 @@ pub(crate) fn write<T: RowTarget>(
         Kind::Array => Err(Misfit::Kind("an array")),
         Kind::Object => Err(Misfit::Kind("an object")),
     }
+}
+
+/// Finds a member of an object, all of which was checked when the object was read.
+fn member(object: Cell, name: &str, page: &str) -> Cell {
+    let mut scan = Scan::new(page, object.start as usize + 1);
+    let mut is_first = true;
+    let mut unescaped = String::new();
+    while let Ok(true) = scan.next_name(is_first) {
+        is_first = false;
+        let Ok(text) = scan.text() else { break };
+        let is_it = text_of(text, page, &mut unescaped) == name;
+        let Ok(value) = scan.colon().and_then(|()| scan.value(0)) else {
+            break;
+        };
+        if is_it {
+            return value;
+        }
+    }
+    Cell::ABSENT
 }
 
 /// Returns what a text means; with escapes in it, by way of `scratch`.
@@ -118,7 +145,7 @@ pub(crate) fn text_of<'a>(cell: Cell, page: &'a str, scratch: &'a mut String) ->
 
 pub(crate) fn null<T: RowTarget>(
     row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     misfit: Misfit,
 ) -> Result<(), Misfit> {
     if column.or_empty {
@@ -135,7 +162,7 @@ pub(crate) fn null<T: RowTarget>(
 /// Writes the next cell of a row from a value that the walk gave.
 pub(crate) fn write_given<T: RowTarget>(
     row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     value: &Value<'static>,
 ) -> Result<(), Misfit> {
     if value.is_null() {
@@ -149,7 +176,7 @@ pub(crate) fn write_given<T: RowTarget>(
 #[inline]
 pub(crate) fn write_text<T: RowTarget>(
     row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     text: &str,
 ) -> Result<(), Misfit> {
     let unknown = &column.unknown;
@@ -204,7 +231,7 @@ pub(crate) fn write_text<T: RowTarget>(
 
 fn write_number<T: RowTarget>(
     row: &mut RowWriter<'_, T>,
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     text: &str,
 ) -> Result<(), Misfit> {
     let unknown = &column.unknown;
@@ -231,7 +258,7 @@ fn write_number<T: RowTarget>(
 
 /// Joins the texts of an array.
 fn join(
-    column: &ReplyColumn,
+    column: &ReplyColumn<'_>,
     array: Cell,
     page: &str,
     scratch: &mut Scratch,

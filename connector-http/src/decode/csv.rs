@@ -8,7 +8,7 @@ use wide::u8x16;
 
 use super::{
     cell::{self, Misfit},
-    reply::{Reply, ReplyColumn},
+    reply::Reply,
 };
 
 const STEP: usize = 16;
@@ -65,7 +65,7 @@ pub struct CsvFacts {
 /// ```
 #[derive(Debug, Clone)]
 pub struct CsvDecoder {
-    reply: &'static Reply,
+    reply: &'static Reply<'static>,
     schema: Arc<Schema>,
     /// Where each column's cell stands in a record; nothing before the header was read.
     sources: Option<Vec<Source>>,
@@ -94,7 +94,7 @@ impl CsvDecoder {
     ///
     /// [`ErrorKind::Data`] when the declaration is wrong, which one that was
     /// [checked](Reply::checked) is not.
-    pub fn new(reply: &'static Reply) -> Result<Self> {
+    pub fn new(reply: &'static Reply<'static>) -> Result<Self> {
         let given = reply.columns.iter().filter(|column| column.given).count();
         Ok(Self {
             reply,
@@ -115,7 +115,7 @@ impl CsvDecoder {
         &self.schema
     }
 
-    pub(crate) fn reply(&self) -> &'static Reply {
+    pub(crate) fn reply(&self) -> &'static Reply<'static> {
         self.reply
     }
 
@@ -346,7 +346,7 @@ impl CsvDecoder {
     }
 }
 
-impl Reply {
+impl Reply<'_> {
     /// Returns the place of a column's value among those that are given.
     pub(crate) fn given_place<'a>(
         &self,
@@ -354,7 +354,7 @@ impl Reply {
         given: &'a mut [Value<'static>],
     ) -> Result<&'a mut Value<'static>> {
         let columns = self.columns.iter().filter(|column| column.given);
-        let mut columns = columns.map(ReplyColumn::name).zip(given);
+        let mut columns = columns.map(|column| column.name).zip(given);
         match columns.find(|(name, _)| *name == column) {
             Some((_, place)) => Ok(place),
             None => Err(

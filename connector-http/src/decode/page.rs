@@ -58,8 +58,8 @@ pub struct PageFacts {
 /// # Ok::<(), connector_http::connector_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct PageDecoder {
-    reply: &'static Reply,
+pub struct PageDecoder<'a> {
+    reply: &'a Reply<'a>,
     schema: Arc<Schema>,
     /// What stands around the records.
     envelope: Tree,
@@ -68,15 +68,15 @@ pub struct PageDecoder {
     count: Option<usize>,
     error: Option<usize>,
     around: Vec<Cell>,
-    record: Rows,
+    record: Rows<'a>,
     /// The last page that came in chunks.
     page: Vec<u8>,
 }
 
 /// What makes rows of a record.
 #[derive(Debug, Clone)]
-struct Rows {
-    reply: &'static Reply,
+struct Rows<'a> {
+    reply: &'a Reply<'a>,
     record: Tree,
     cells: Vec<Cell>,
     /// The cell of the array whose elements are rows, and what is looked for in them.
@@ -114,14 +114,14 @@ enum Part {
     Element,
 }
 
-impl PageDecoder {
+impl<'a> PageDecoder<'a> {
     /// Prepares for pages of that declaration.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Data`] when the declaration is wrong, which one that was
     /// [checked](Reply::checked) is not.
-    pub fn new(reply: &'static Reply) -> Result<Self> {
+    pub fn new(reply: &'a Reply<'a>) -> Result<Self> {
         let mut envelope = Tree::new();
         let list = envelope.node(reply.list);
         let mut cell = |path: &str| (!path.is_empty()).then(|| envelope.cell(path));
@@ -146,7 +146,7 @@ impl PageDecoder {
     }
 
     /// Returns the declaration.
-    pub fn reply(&self) -> &'static Reply {
+    pub fn reply(&self) -> &'a Reply<'a> {
         self.reply
     }
 
@@ -422,8 +422,8 @@ impl PageDecoder {
     }
 }
 
-impl Rows {
-    fn new(reply: &'static Reply) -> Self {
+impl<'a> Rows<'a> {
+    fn new(reply: &'a Reply<'a>) -> Self {
         let (mut record, mut element) = (Tree::new(), Tree::new());
         let mut given = 0;
         let sources = reply

@@ -44,32 +44,32 @@ use connector_core::{Column, Duplicates, Gone, Result, Schema, Type, schema};
 /// # let _ = WRONG;
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Reply {
+pub struct Reply<'a> {
     /// The data set's name, for messages.
-    pub name: &'static str,
+    pub name: &'a str,
 
     /// The path of the records in the reply: an array of objects, or one object. Default: empty,
     /// and the reply itself is that.
-    pub list: &'static str,
+    pub list: &'a str,
 
     /// The path of the link or token of the next page. Default: empty, for none.
-    pub next: &'static str,
+    pub next: &'a str,
 
     /// The path of the number of all records. Default: empty, for none.
-    pub count: &'static str,
+    pub count: &'a str,
 
     /// The path of what makes a reply a failure although its status says otherwise, unless it is
     /// null. Default: empty, for none.
-    pub error: &'static str,
+    pub error: &'a str,
 
     /// The path of an array in a record of which each element becomes a row, with columns of the
     /// record beside its own (whose paths begin with this one; where elements are no objects, the
     /// path is this one). A record where it is missing, null or empty gives no row. Default: empty,
     /// and each record is a row.
-    pub each: &'static str,
+    pub each: &'a str,
 
     /// The columns, in the order in which rows are written.
-    pub columns: &'static [ReplyColumn],
+    pub columns: &'a [ReplyColumn<'a>],
 
     /// What happens with differing rows under one key. Default: [`Duplicates::Fail`].
     pub duplicates: Duplicates,
@@ -78,7 +78,7 @@ pub struct Reply {
     pub gone: Gone,
 }
 
-impl Reply {
+impl Reply<'_> {
     /// What a declaration takes its defaults from. It has no name and no columns.
     pub const NEW: Self = Self {
         name: "",
@@ -179,7 +179,7 @@ impl Reply {
     }
 
     /// Returns the path within an element of `each`, of a column that comes from there.
-    pub(crate) fn within_element<'a>(&self, path: &'a str) -> Option<&'a str> {
+    pub(crate) fn within_element<'p>(&self, path: &'p str) -> Option<&'p str> {
         if self.each.is_empty() {
             return None;
         }
@@ -200,11 +200,11 @@ impl Reply {
     clippy::struct_excessive_bools,
     reason = "each is one word of a declaration, and any of them go together"
 )]
-pub struct ReplyColumn {
-    pub(crate) name: &'static str,
-    pub(crate) path: &'static str,
+pub struct ReplyColumn<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) path: &'a str,
     pub(crate) ty: Type,
-    pub(crate) instead: [Option<&'static str>; 2],
+    pub(crate) instead: [Option<&'a str>; 2],
     pub(crate) key: bool,
     pub(crate) nullable: bool,
     pub(crate) volatile: bool,
@@ -214,8 +214,9 @@ pub struct ReplyColumn {
     pub(crate) to_text: bool,
     pub(crate) or_empty: bool,
     pub(crate) utc: bool,
-    pub(crate) joined: Option<&'static str>,
-    pub(crate) unknown: Unknown,
+    pub(crate) joined: Option<&'a str>,
+    pub(crate) member: Option<&'a str>,
+    pub(crate) unknown: Unknown<'a>,
 }
 
 /// What stands for "not known".
@@ -224,15 +225,15 @@ pub struct ReplyColumn {
     clippy::struct_excessive_bools,
     reason = "each is one word of a declaration, and any of them go together"
 )]
-pub(crate) struct Unknown {
+pub(crate) struct Unknown<'a> {
     pub(crate) zero: bool,
     pub(crate) minus_one: bool,
     pub(crate) year_one: bool,
     pub(crate) empty: bool,
-    pub(crate) texts: &'static [&'static str],
+    pub(crate) texts: &'a [&'a str],
 }
 
-impl ReplyColumn {
+impl<'a> ReplyColumn<'a> {
     /// Makes it part of the key.
     #[must_use]
     pub const fn key(mut self) -> Self {
@@ -301,7 +302,7 @@ impl ReplyColumn {
     ///
     /// When there are more; in a constant that is a compile error.
     #[must_use]
-    pub const fn or(mut self, header: &'static str) -> Self {
+    pub const fn or(mut self, header: &'a str) -> Self {
         match self.instead {
             [None, _] => self.instead[0] = Some(header),
             [_, None] => self.instead[1] = Some(header),
@@ -350,9 +351,18 @@ impl ReplyColumn {
     ///
     /// On a column that is not text; in a constant that is a compile error.
     #[must_use]
-    pub const fn joined(mut self, separator: &'static str) -> Self {
+    pub const fn joined(mut self, separator: &'a str) -> Self {
         assert!(matches!(self.ty, Type::Text), "only text can be joined");
         self.joined = Some(separator);
+        self
+    }
+
+    /// Takes an object for its member of that name, where one stands in place of a value:
+    /// `ServiceNow` has a reference as text, or as an object with the text in it, by what was asked
+    /// and by whether it refers to anything. An object without the member is one where it is missing.
+    #[must_use]
+    pub const fn member(mut self, name: &'a str) -> Self {
+        self.member = Some(name);
         self
     }
 
@@ -409,19 +419,19 @@ impl ReplyColumn {
 
     /// Takes these texts for "not known", which becomes null: an identifier of zeros, `"(Unknown)"`.
     #[must_use]
-    pub const fn null_where(mut self, texts: &'static [&'static str]) -> Self {
+    pub const fn null_where(mut self, texts: &'a [&'a str]) -> Self {
         self.nullable = true;
         self.unknown.texts = texts;
         self
     }
 
     /// Returns the name.
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'a str {
         self.name
     }
 
     /// Returns the path; empty for a column that is [given](given).
-    pub const fn path(&self) -> &'static str {
+    pub const fn path(&self) -> &'a str {
         self.path
     }
 
@@ -465,7 +475,7 @@ const fn is_number(ty: Type) -> bool {
     matches!(ty, Type::Int | Type::Float | Type::Decimal { .. })
 }
 
-const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColumn {
+const fn declared<'a>(name: &'a str, path: &'a str, ty: Type) -> ReplyColumn<'a> {
     assert!(is_path(path), "a path has an empty name");
     ReplyColumn {
         name,
@@ -482,6 +492,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
         or_empty: false,
         utc: false,
         joined: None,
+        member: None,
         unknown: Unknown {
             zero: false,
             minus_one: false,
@@ -495,7 +506,7 @@ const fn declared(name: &'static str, path: &'static str, ty: Type) -> ReplyColu
 macro_rules! constructors {
     ($($(#[$doc:meta])* $name:ident => $ty:expr;)*) => {$(
         $(#[$doc])*
-        pub const fn $name(name: &'static str, path: &'static str) -> ReplyColumn {
+        pub const fn $name<'a>(name: &'a str, path: &'a str) -> ReplyColumn<'a> {
             declared(name, path, $ty)
         }
     )*};
@@ -529,7 +540,7 @@ constructors! {
 /// # Panics
 ///
 /// When there are more than 38 places; in a constant that is a compile error.
-pub const fn decimal(name: &'static str, path: &'static str, scale: u8) -> ReplyColumn {
+pub const fn decimal<'a>(name: &'a str, path: &'a str, scale: u8) -> ReplyColumn<'a> {
     assert!(
         scale <= connector_core::MAX_SCALE,
         "a decimal has 38 places at most"
@@ -539,7 +550,7 @@ pub const fn decimal(name: &'static str, path: &'static str, scale: u8) -> Reply
 
 /// Declares a column whose value is not in the reply: the walk gives it, such as the id of the app
 /// whose devices are listed.
-pub const fn given(name: &'static str, ty: Type) -> ReplyColumn {
+pub const fn given(name: &str, ty: Type) -> ReplyColumn<'_> {
     let mut column = declared(name, "", ty);
     column.given = true;
     column

@@ -20,7 +20,7 @@ const PERIOD: &str = "D180";
 
 /// In v1.0 the reports are in the global cloud alone.
 /// <https://learn.microsoft.com/graph/api/resources/report>
-const fn usage(about: &'static str, reply: Reply, report: Report) -> GraphDataset {
+const fn usage(about: &'static str, reply: Reply<'static>, report: Report) -> GraphDataset {
     GraphDataset {
         category: USAGE,
         about,

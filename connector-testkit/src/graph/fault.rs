@@ -117,14 +117,14 @@ impl Times {
 
 /// A fault, and how many requests it has seen.
 #[derive(Debug)]
-pub(super) struct Scheduled {
-    pub(super) fault: GraphFault,
-    pub(super) times: Times,
+pub(crate) struct Scheduled<F> {
+    pub(crate) fault: F,
+    pub(crate) times: Times,
     seen: u64,
 }
 
-impl Scheduled {
-    pub(super) fn new(fault: GraphFault, times: Times) -> Self {
+impl<F: Clone> Scheduled<F> {
+    pub(crate) fn new(fault: F, times: Times) -> Self {
         Self {
             fault,
             times,
@@ -133,7 +133,7 @@ impl Scheduled {
     }
 
     /// Counts a request; returns the fault if it comes to that one.
-    pub(super) fn next(&mut self) -> Option<GraphFault> {
+    pub(crate) fn next(&mut self) -> Option<F> {
         self.seen += 1;
         self.times.holds(self.seen).then(|| self.fault.clone())
     }

@@ -27,6 +27,8 @@ mod schema;
 mod source;
 mod token;
 
+pub(crate) use fault::Scheduled;
+
 pub use cloud::{GraphCloud, GraphHosts};
 pub use collection::GraphCollection;
 pub use export::GraphExport;

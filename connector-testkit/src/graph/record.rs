@@ -51,9 +51,9 @@ pub fn cells(reply: &Reply, row: &[Value<'_>]) -> Json {
 }
 
 fn cells_of<'a, 'v>(
-    reply: &'a Reply,
+    reply: &'a Reply<'a>,
     row: &'a [Value<'v>],
-) -> impl Iterator<Item = (&'a ReplyColumn, &'a Value<'v>)> {
+) -> impl Iterator<Item = (&'a ReplyColumn<'a>, &'a Value<'v>)> {
     assert_eq!(reply.columns.len(), row.len(), "a value for each column");
     let cells = reply.columns.iter().zip(row);
     cells.filter(|(column, _)| !column.is_given())

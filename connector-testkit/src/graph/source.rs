@@ -43,7 +43,7 @@ struct State {
     singles: BTreeMap<String, Json>,
     exports: BTreeMap<String, GraphExport>,
     reports: BTreeMap<String, GraphReport>,
-    faults: BTreeMap<String, Vec<Scheduled>>,
+    faults: BTreeMap<String, Vec<Scheduled<GraphFault>>>,
     jobs: BTreeMap<String, Job>,
     /// By path: the place that a file belongs to, and the file.
     files: BTreeMap<String, (String, Vec<u8>)>,

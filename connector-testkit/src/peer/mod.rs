@@ -12,7 +12,7 @@ mod systemd;
 mod tables;
 mod vcenter;
 
-pub use prism::{GRAPH_CONTRACT, Prism};
+pub use prism::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 pub use python::PythonPackages;
 pub use pyvmomi::SeenRows;
 pub use sqlserver::{SqlServerPeer, SqlTable};

@@ -17,6 +17,10 @@ use super::{node::NodePackages, process::Process};
 /// What Microsoft Graph expects of the requests that our connectors send, as an OpenAPI document.
 pub const GRAPH_CONTRACT: &str = include_str!("../../peers/graph-openapi.yaml");
 
+/// What ServiceNow's Table API expects of the requests that our connector sends, as an OpenAPI
+/// document.
+pub const SERVICENOW_CONTRACT: &str = include_str!("../../peers/servicenow-openapi.yaml");
+
 const PACKAGES: NodePackages = NodePackages {
     name: "prism",
     files: &[

@@ -1,0 +1,407 @@
+//! The data sets, declared as data.
+//!
+//! Tables and fields are those of "Class: Computer", "Class: Server", "Data collected by VMware cloud
+//! discovery", "Software Asset Management table schema", "Software installation fields", "Software
+//! entitlement fields" and "Asset record fields"
+//! (<https://github.com/ServiceNow/ServiceNowDocs>). Where those give a field's label alone, its name
+//! is the one that the label is usually of; the instance's dictionary has the last word on all.
+
+use crate::declare::{ServiceNowDataset, field};
+
+const COMPUTERS: &str = "Computers";
+const VIRTUAL: &str = "Virtual machines";
+const RELATIONS: &str = "Relations";
+const SOFTWARE: &str = "Software";
+const ASSETS: &str = "Assets";
+const MODELS: &str = "Models";
+const ORGANISATION: &str = "Organisation";
+
+/// Roles that read what they are named for.
+const CMDB: &str = "cmdb_read";
+const ASSET: &str = "asset";
+const SAM: &str = "sam";
+const ANYBODY: &str = "snc_internal";
+
+const DATASETS: &[ServiceNowDataset] = &[
+    ServiceNowDataset {
+        name: "computers",
+        category: COMPUTERS,
+        table: "cmdb_ci_computer",
+        about: "computers of every class, servers among them",
+        role: CMDB,
+        fields: &[
+            field("sys_class_name"),
+            field("name"),
+            field("fqdn"),
+            field("dns_domain"),
+            field("serial_number"),
+            field("asset_tag"),
+            field("ip_address"),
+            field("mac_address"),
+            field("manufacturer"),
+            field("model_id"),
+            field("location"),
+            field("company"),
+            field("department"),
+            field("assigned_to"),
+            field("owned_by"),
+            field("managed_by"),
+            field("support_group"),
+            field("cost_center"),
+            field("asset"),
+            field("os"),
+            field("os_version"),
+            field("os_service_pack"),
+            field("os_domain"),
+            field("os_address_width"),
+            field("cpu_count"),
+            field("cpu_core_count"),
+            field("cpu_core_thread"),
+            field("cpu_name"),
+            field("cpu_type"),
+            field("cpu_speed"),
+            field("cpu_manufacturer"),
+            field("ram"),
+            field("disk_space"),
+            field("virtual"),
+            field("object_id"),
+            field("chassis_type"),
+            field("form_factor"),
+            field("install_status"),
+            field("operational_status"),
+            field("hardware_status"),
+            field("discovery_source"),
+            field("first_discovered"),
+            field("last_discovered").volatile(),
+            field("purchase_date"),
+            field("warranty_expiration"),
+            field("install_date"),
+            field("correlation_id"),
+            field("duplicate_of"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "servers",
+        category: COMPUTERS,
+        table: "cmdb_ci_server",
+        about: "what only servers have, besides their rows in computers",
+        role: CMDB,
+        fields: &[
+            field("sys_class_name"),
+            field("name"),
+            field("host_name"),
+            field("classification"),
+            field("used_for"),
+            field("environment"),
+            field("firewall_status"),
+            field("dr_backup"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "vm_instances",
+        category: VIRTUAL,
+        table: "cmdb_ci_vm_instance",
+        about: "virtual machines as their hypervisors know them; the guest is a computer of its own",
+        role: CMDB,
+        fields: &[
+            field("sys_class_name"),
+            field("name"),
+            field("state"),
+            field("cpus"),
+            field("memory"),
+            field("disks"),
+            field("disks_size"),
+            field("nics"),
+            field("ip_address"),
+            field("mac_address"),
+            field("bios_uuid"),
+            field("vm_inst_id"),
+            field("object_id"),
+            field("guest_os_fullname"),
+            field("install_status"),
+            field("operational_status"),
+            field("discovery_source"),
+            field("first_discovered"),
+            field("last_discovered").volatile(),
+            field("correlation_id"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "vmware_instances",
+        category: VIRTUAL,
+        table: "cmdb_ci_vmware_instance",
+        about: "what only virtual machines of VMware have, besides their rows in vm_instances",
+        role: CMDB,
+        fields: &[
+            field("vm_instance_uuid"),
+            field("image_path"),
+            field("template"),
+            field("guest_id"),
+            field("vcenter_uuid"),
+            field("vcenter_ref"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "ci_relations",
+        category: RELATIONS,
+        table: "cmdb_rel_ci",
+        about: "which configuration item is related to which; either end may be empty",
+        role: CMDB,
+        fields: &[field("parent"), field("child"), field("type")],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "ci_relation_types",
+        category: RELATIONS,
+        table: "cmdb_rel_type",
+        about: "kinds of relations",
+        role: CMDB,
+        fields: &[
+            field("name"),
+            field("parent_descriptor"),
+            field("child_descriptor"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "software_installs",
+        category: SOFTWARE,
+        table: "cmdb_sam_sw_install",
+        about: "which software is installed where, with Software Asset Management",
+        role: SAM,
+        fields: &[
+            field("display_name"),
+            field("publisher"),
+            field("version"),
+            field("installed_on"),
+            field("discovery_model"),
+            field("install_date"),
+            field("install_location"),
+            field("instance_key"),
+            field("prod_id"),
+            field("revision"),
+            field("uninstall_string"),
+            field("iso_serial_number"),
+            field("active_install"),
+            field("active"),
+            field("edition"),
+            field("inferred_suite"),
+            field("omit_from_suites"),
+            field("discovery_source"),
+            field("last_scanned").volatile(),
+            field("last_used").volatile(),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "discovery_models",
+        category: SOFTWARE,
+        table: "cmdb_sam_sw_discovery_model",
+        about: "software as it was discovered and normalised, with Software Asset Management",
+        role: SAM,
+        fields: &[
+            field("display_name"),
+            field("discovered_publisher"),
+            field("discovered_product"),
+            field("discovered_version"),
+            field("publisher"),
+            field("product"),
+            field("version"),
+            field("edition"),
+            field("platform"),
+            field("language"),
+            field("normalization_status"),
+            field("product_type"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "software_packages",
+        category: SOFTWARE,
+        table: "cmdb_ci_spkg",
+        about: "software, without Software Asset Management",
+        role: CMDB,
+        fields: &[
+            field("sys_class_name"),
+            field("name"),
+            field("version"),
+            field("manufacturer"),
+            field("package_name"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "software_instances",
+        category: SOFTWARE,
+        table: "cmdb_software_instance",
+        about: "which package is installed where, without Software Asset Management",
+        role: CMDB,
+        fields: &[field("name"), field("installed_on"), field("software")],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "hardware_assets",
+        category: ASSETS,
+        table: "alm_hardware",
+        about: "hardware as property",
+        role: ASSET,
+        fields: &[
+            field("sys_class_name"),
+            field("display_name"),
+            field("asset_tag"),
+            field("serial_number"),
+            field("model"),
+            field("model_category"),
+            field("ci"),
+            field("install_status"),
+            field("substatus"),
+            field("assigned_to"),
+            field("owned_by"),
+            field("managed_by"),
+            field("location"),
+            field("stockroom"),
+            field("company"),
+            field("department"),
+            field("cost_center"),
+            field("quantity"),
+            field("cost"),
+            field("purchase_date"),
+            field("warranty_expiration"),
+            field("parent"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "licence_assets",
+        category: ASSETS,
+        table: "alm_license",
+        about: "entitlements to use software",
+        role: ASSET,
+        fields: &[
+            field("sys_class_name"),
+            field("display_name"),
+            field("asset_tag"),
+            field("model"),
+            field("publisher_part_number"),
+            field("agreement_type"),
+            field("license_type"),
+            field("metric_group"),
+            field("license_metric"),
+            field("rights"),
+            field("purchased_rights"),
+            field("start_date"),
+            field("end_date"),
+            field("unit_cost"),
+            field("vendor"),
+            field("company"),
+            field("location"),
+            field("department"),
+            field("cost_center"),
+            field("assigned_to"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "models",
+        category: MODELS,
+        table: "cmdb_model",
+        about: "models of hardware and software",
+        role: ANYBODY,
+        fields: &[
+            field("sys_class_name"),
+            field("name"),
+            field("display_name"),
+            field("manufacturer"),
+            field("model_number"),
+            field("short_description"),
+            field("status"),
+            field("cmdb_model_category"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "users",
+        category: ORGANISATION,
+        table: "sys_user",
+        about: "people",
+        role: ANYBODY,
+        fields: &[
+            field("user_name"),
+            field("name"),
+            field("first_name"),
+            field("last_name"),
+            field("email"),
+            field("employee_number"),
+            field("active"),
+            field("title"),
+            field("department"),
+            field("location"),
+            field("company"),
+            field("manager"),
+            field("cost_center"),
+            field("source"),
+            field("last_login_time").volatile(),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "companies",
+        category: ORGANISATION,
+        table: "core_company",
+        about: "companies: one's own, makers, sellers and customers",
+        role: ANYBODY,
+        fields: &[
+            field("name"),
+            field("manufacturer"),
+            field("vendor"),
+            field("customer"),
+            field("parent"),
+            field("stock_symbol"),
+            field("website"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "locations",
+        category: ORGANISATION,
+        table: "cmn_location",
+        about: "places",
+        role: ANYBODY,
+        fields: &[
+            field("name"),
+            field("full_name"),
+            field("street"),
+            field("city"),
+            field("state"),
+            field("zip"),
+            field("country"),
+            field("parent"),
+            field("latitude"),
+            field("longitude"),
+        ],
+    }
+    .checked(),
+    ServiceNowDataset {
+        name: "departments",
+        category: ORGANISATION,
+        table: "cmn_department",
+        about: "departments",
+        role: ANYBODY,
+        fields: &[
+            field("name"),
+            field("id"),
+            field("parent"),
+            field("dept_head"),
+        ],
+    }
+    .checked(),
+];
+
+/// Returns the data sets that are declared.
+pub fn datasets() -> &'static [ServiceNowDataset] {
+    DATASETS
+}
