@@ -232,6 +232,7 @@ impl Work {
     /// # Errors
     ///
     /// Whatever went wrong in it.
+    #[expect(clippy::too_many_lines, reason = "an arm for each thing to measure")]
     pub fn perform(self) -> Result<ExitCode> {
         let report = match self {
             Self::Generate {
