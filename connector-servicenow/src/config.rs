@@ -1,6 +1,6 @@
 //! What a person sets.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, path::Path, sync::Arc};
 
 use connector_core::{Error, ErrorKind, Result, Secret};
 use connector_http::{ClientCredentials, Fixed, HttpConfig, PasswordGrant, Proof, SignIn};
@@ -66,6 +66,13 @@ pub struct ServiceNowConfig {
     #[serde(default = "page")]
     pub page: u32,
 
+    /// Every so many cycles all rows of a table are read, and in those between only rows that changed
+    /// since (`sys_updated_on`). What is deleted, falls out of `filter`, displays as something else, or
+    /// was changed by a script that leaves `sys_updated_on` as it was, is then found by the next cycle
+    /// that reads everything. Default: 1, for always.
+    #[serde(default = "always")]
+    pub full_every: NonZeroU32,
+
     /// How the instance is reached. In configuration files `[connector.NAME.http]`. Default:
     /// [`HttpConfig::default`].
     #[serde(default)]
@@ -74,6 +81,10 @@ pub struct ServiceNowConfig {
 
 fn page() -> u32 {
     1000
+}
+
+fn always() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 impl ServiceNowConfig {
@@ -88,6 +99,7 @@ impl ServiceNowConfig {
             scope: String::new(),
             datasets: Vec::new(),
             page: page(),
+            full_every: always(),
             http: HttpConfig::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     definition::Definition,
     dictionary::{Dictionary, Met},
     link::{Ask, Link},
+    pass::Pass,
     walk::Walk,
 };
 
@@ -33,7 +34,8 @@ impl TableDataset {
         let columns = self.definition.reply(&schema);
         let reply = self.reply(&columns);
         let mut decoder = PageDecoder::new(&reply)?;
-        let mut walk = Walk::new(&self.link, self.ask(&schema), TRIAL.min(self.link.page()));
+        let ask = self.ask(&schema, self.definition.filter.text());
+        let mut walk = Walk::new(&self.link, ask, TRIAL.min(self.link.page()));
         let tried = walk.first(&mut decoder).await;
         tried.map_err(|error| self.explain(error))?;
         Ok(absent)
@@ -54,7 +56,7 @@ impl TableDataset {
         }
     }
 
-    fn ask<'a>(&'a self, schema: &'a Schema) -> Ask<'a> {
+    fn ask<'a>(&'a self, schema: &'a Schema, filter: &'a str) -> Ask<'a> {
         let mut fields: Vec<&str> = Vec::new();
         for column in schema.columns() {
             let field = self.definition.field(column.name());
@@ -64,7 +66,7 @@ impl TableDataset {
         }
         Ask {
             table: &self.definition.table,
-            filter: self.definition.filter.text(),
+            filter,
             fields,
             display: !self.definition.display.is_empty(),
         }
@@ -75,19 +77,27 @@ impl TableDataset {
         let columns = self.definition.reply(&schema);
         let reply = self.reply(&columns);
         let mut decoder = PageDecoder::new(&reply)?;
-        let mut walk = Walk::new(&self.link, self.ask(&schema), self.link.page());
+        let (link, now) = (&self.link, self.link.now());
+        let pass = Pass::begin(out.bookmark(), &self.definition, link.full_every(), now);
+        if !pass.is_full() {
+            out.keep_rest()?;
+        }
+        let filter = pass.filter(&self.definition);
+        let walk = Walk::new(link, self.ask(&schema, &filter), link.page());
+        let mut walk = walk.of_some(!pass.is_full());
         while let Some(rows) = walk.next(&mut decoder).await? {
             out.batch(rows).await?;
         }
         let (read, hidden) = walk.counts();
         let name = self.definition.name();
-        if hidden > 0 && self.link.is_new(name, "hidden") {
+        if pass.is_full() && hidden > 0 && self.link.is_new(name, "hidden") {
             warn!(
                 "data set {name}: {read} rows were read; about {hidden} others of the table {} may \
                  not be read by the user, and are not there",
                 self.definition.table
             );
         }
+        pass.end(out);
         Ok(())
     }
 

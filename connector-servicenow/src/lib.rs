@@ -8,6 +8,7 @@ mod declare;
 mod definition;
 mod dictionary;
 mod link;
+mod pass;
 mod query;
 mod walk;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use connector_core::{Clock, Error, ErrorKind, Result, Retry, SystemClock};
+use connector_core::{Clock, Error, ErrorKind, Result, Retry, SystemClock, Timestamp};
 use connector_http::{Request, Response, Service, Stack, Transport};
 use url::Url;
 
@@ -25,6 +25,8 @@ pub(crate) struct Link {
     transport: Arc<dyn Transport>,
     url: Url,
     page: u64,
+    full_every: u32,
+    clock: Arc<dyn Clock>,
     /// What was said of a data set already: it is said once, and again when it changes.
     told: Mutex<BTreeMap<String, String>>,
 }
@@ -51,7 +53,7 @@ impl Link {
             None => (None, Arc::new(SystemClock::default()) as Arc<dyn Clock>),
         };
         let mut stack = Stack::new(SERVICE, config.http.clone())
-            .clock(clock)
+            .clock(Arc::clone(&clock))
             .over_client(|client| Arc::new(NoPages(client)));
         if let Some(sign_in) = config.sign_in()? {
             stack = stack.sign_in(&config.url, sign_in);
@@ -63,6 +65,8 @@ impl Link {
             },
             url: config.url.clone(),
             page: config.page.into(),
+            full_every: config.full_every.get(),
+            clock,
             told: Mutex::default(),
         })
     }
@@ -74,6 +78,15 @@ impl Link {
     /// How many rows a reply has at most.
     pub(crate) fn page(&self) -> u64 {
         self.page
+    }
+
+    /// How many reads there are for each that is of everything, with it.
+    pub(crate) fn full_every(&self) -> u32 {
+        self.full_every
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Asks for rows of a table. Version 2 of the API is named, since version 1 answers 404 where

@@ -61,26 +61,26 @@ impl Filter {
     }
 }
 
+/// Joins two conditions, of which either may be empty.
+pub(crate) fn and(one: &str, other: &str) -> String {
+    let join = if one.is_empty() || other.is_empty() {
+        ""
+    } else {
+        "^"
+    };
+    [one, join, other].concat()
+}
+
 /// Returns the query for rows behind one id, up to another one, in the order of ids.
 pub(crate) fn between(filter: &str, after: Option<&str>, until: Option<&str>) -> String {
-    let mut query = String::new();
-    let mut add = |parts: [&str; 2]| {
-        if !query.is_empty() {
-            query.push('^');
-        }
-        query.extend(parts);
-    };
-    if !filter.is_empty() {
-        add([filter, ""]);
-    }
+    let mut query = filter.to_owned();
     if let Some(after) = after {
-        add(["sys_id>", after]);
+        query = and(&query, &format!("sys_id>{after}"));
     }
     if let Some(until) = until {
-        add(["sys_id<=", until]);
+        query = and(&query, &format!("sys_id<={until}"));
     }
-    add(["ORDERBYsys_id", ""]);
-    query
+    and(&query, "ORDERBYsys_id")
 }
 
 /// Tells whether text can be a name of a table, or of a field by way of references.

@@ -37,6 +37,8 @@ pub(crate) struct Walk<'a> {
     rows: u64,
     /// How many rows there were at first, those that the user may not read among them.
     counted: Option<u64>,
+    /// Whether it is a mistake that the user may read none of them.
+    is_full: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -50,7 +52,14 @@ impl<'a> Walk<'a> {
             pages: 0,
             rows: 0,
             counted: None,
+            is_full: true,
         }
+    }
+
+    /// Tells that these are some rows of the table, of which the user may read none.
+    pub(crate) fn of_some(mut self, is_some: bool) -> Self {
+        self.is_full = !is_some;
+        self
     }
 
     /// Returns the rows of the next page that has any, or none at the end.
@@ -66,7 +75,7 @@ impl<'a> Walk<'a> {
                 return Ok(Some(rows));
             }
         }
-        if self.rows == 0 && self.counted > Some(0) {
+        if self.is_full && self.rows == 0 && self.counted > Some(0) {
             return Err(self.hidden());
         }
         Ok(None)
