@@ -44,6 +44,7 @@ fn instance() -> Instance {
     instance.table(ServiceNowTable::new("core_company").field("name", "string"));
     instance.table(
         ServiceNowTable::new("x_acme_thing")
+            .field("sys_updated_by", "string")
             .field("name", "string")
             .field("api_key", "password2")
             .reference("company", "core_company"),
@@ -219,6 +220,7 @@ async fn values_are_typed_by_the_dictionary() {
         "seen",
         "sys_created_on",
         "sys_mod_count",
+        "sys_updated_by",
         "sys_updated_on",
     ];
     assert_eq!(names, expected);
@@ -227,7 +229,7 @@ async fn values_are_typed_by_the_dictionary() {
         .columns()
         .iter()
         .filter(|c| c.is_volatile());
-    assert_eq!(volatile.count(), 2);
+    assert_eq!(volatile.count(), 3);
     let secret = transport.requests();
     assert!(
         secret
@@ -360,7 +362,7 @@ async fn rights_that_are_missing_are_named() {
         instance.hide("sys_dictionary", [id.as_str()]);
         match read(&instance, |_| {}).await {
             // One of another table's.
-            Ok(rows) => assert_eq!(rows[0].schema().columns().len(), 8),
+            Ok(rows) => assert_eq!(rows[0].schema().columns().len(), 9),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Permission),
         }
     }
