@@ -11,6 +11,7 @@ mod data;
 mod figure;
 mod idle;
 mod inventory;
+mod postgres;
 mod replies;
 mod rounds;
 mod sqlserver;

@@ -15,6 +15,7 @@ use benches::{
 };
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
+use connector_testkit::peer::PostgresPeer;
 
 const FIRST: Order = Order::Shuffled(1);
 const SECOND: Order = Order::Shuffled(2);
@@ -70,6 +71,9 @@ enum Measure {
     Ndjson,
     /// A first full load into the SQLite sink, against a bare insert.
     Sqlite,
+    /// A first full load into the PostgreSQL sink, against single prepared inserts; a tenth of the
+    /// rows.
+    Postgres,
     /// A host that waits for its next cycle.
     Idle,
     /// A first cycle over a SQL Server, against only reading its rows.
@@ -136,6 +140,7 @@ fn measure(cli: &Cli) -> Result<()> {
             Measure::Memory => bench.memory()?,
             Measure::Ndjson => bench.ndjson()?,
             Measure::Sqlite => bench.sqlite()?,
+            Measure::Postgres => bench.postgres()?,
             Measure::Idle => bench.idle()?,
             Measure::SqlServer => bench.sqlserver()?,
             Measure::Walk => bench.walk(Source::Graph)?,
@@ -305,6 +310,44 @@ impl Bench {
         Ok(vec![
             Figure::ratio(index, &indexed, floor, &insert, Bars::default()),
             Figure::ratio(work, &load, floor, &insert, bars),
+        ])
+    }
+
+    fn postgres(&self) -> Result<Vec<Figure>> {
+        // At least five times the rows in the same time.
+        let bars = Bars {
+            wall: Some(AtMost(1.0 / 5.0)),
+            peak: Some(AtMost(96.0)),
+            ..Bars::default()
+        };
+        let new = Inventory {
+            rows: self.rows / 10,
+            ..self.inventory(FIRST)
+        };
+        let inbox = self.data.inbox(new)?;
+        let file = inbox.join("software.csv");
+        let server = PostgresPeer::start();
+        let insert = |name| {
+            Run::new(name, || {
+                let mut insert = self.data.work("pg-insert", [&file]);
+                usage_of(insert.arg(server.database().url()))
+            })
+        };
+        let (floor, again) = ("single prepared inserts", "single prepared inserts again");
+        let work = "first load into PostgreSQL";
+        let runs = [
+            insert(floor),
+            insert(again),
+            Run::new(work, || {
+                let state = self.data.empty("loaded")?;
+                let mut cycle = self.data.cycle(&inbox, &state, self.memory);
+                usage_of(cycle.arg("--postgres").arg(server.database().url()))
+            }),
+        ];
+        let [single, twice, load] = interleaved(self.rounds, runs)?;
+        Ok(vec![
+            Figure::ratio(again, &twice, floor, &single, Bars::default()),
+            Figure::ratio(work, &load, floor, &single, bars),
         ])
     }
 

@@ -23,7 +23,7 @@ use crate::{
     COLUMNS, Inventory, KEY_COLUMNS, Order, Report, Result, Source,
     child::print,
     counted::{CountedStorage, NoSink},
-    replies, sqlserver, vcenter, walk,
+    postgres, replies, sqlserver, vcenter, walk,
 };
 
 /// One thing to measure, done in a process of its own.
@@ -72,6 +72,9 @@ pub enum Work {
         /// Keep the records in this SQLite database.
         #[arg(long)]
         sqlite: Option<PathBuf>,
+        /// Keep the records in the PostgreSQL database of this URL.
+        #[arg(long)]
+        postgres: Option<String>,
     },
     /// Insert the rows into a new SQLite table with one prepared statement in one transaction.
     Insert {
@@ -82,6 +85,14 @@ pub enum Work {
         /// Index the key afterwards, as a repository does.
         #[arg(long)]
         index: bool,
+    },
+    /// Insert the rows into a new PostgreSQL table, one after the other, with one prepared statement
+    /// in one transaction.
+    PgInsert {
+        /// The file.
+        file: PathBuf,
+        /// The URL of the database.
+        url: String,
     },
     /// Be a SQL Server until standard input ends.
     SqlServer {
@@ -260,8 +271,13 @@ impl Work {
                 digests,
                 ndjson,
                 sqlite,
+                postgres,
             } => {
-                let sinks = Sinks { ndjson, sqlite };
+                let sinks = Sinks {
+                    ndjson,
+                    sqlite,
+                    postgres,
+                };
                 let mut options = CycleOptions::default();
                 options.memory = memory.as_u64();
                 if digests {
@@ -274,6 +290,10 @@ impl Work {
                 database,
                 index,
             } => Report::from([("rows".into(), insert(&file, &database, index)?)]),
+            Self::PgInsert { file, url } => {
+                let rows = runtime()?.block_on(postgres::insert(&file, &url))?;
+                Report::from([("rows".into(), rows)])
+            }
             Self::SqlServer { authority, rows } => {
                 runtime()?.block_on(sqlserver::serve(rows, &authority))?;
                 return Ok(ExitCode::SUCCESS);
@@ -366,6 +386,7 @@ fn parse(file: &Path) -> Result<u64> {
 struct Sinks {
     ndjson: Option<PathBuf>,
     sqlite: Option<PathBuf>,
+    postgres: Option<String>,
 }
 
 async fn cycle(
@@ -392,6 +413,10 @@ async fn cycle(
         Sinks {
             sqlite: Some(path), ..
         } => cycle.sink(NamedSink::new("sqlite", Repository::sqlite(&path).await?)),
+        Sinks {
+            postgres: Some(url),
+            ..
+        } => cycle.sink(NamedSink::new("postgres", postgres::open(url).await?)),
         _ => cycle.sink(NamedSink::new("none", NoSink)),
     };
     let report = cycle

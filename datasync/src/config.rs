@@ -408,7 +408,7 @@ fn check_cases(connectors: &[ConnectorSettings]) -> Result<()> {
 /// Two sinks that write to one file would destroy it.
 fn check_places(sinks: &BTreeMap<String, SinkSettings>) -> Result<()> {
     let mut seen = HashMap::new();
-    for (name, sink) in sinks {
+    for (name, sink) in sinks.iter().filter(|(_, sink)| sink.is_alone()) {
         if let Some(other) = seen.insert(sink.place(), name) {
             let message = format!("sink.{name}.path: the same as that of sink.{other}");
             return Err(Error::new(ErrorKind::Config, message));

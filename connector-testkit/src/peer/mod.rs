@@ -3,6 +3,7 @@
 mod debian;
 mod install;
 mod node;
+mod postgres;
 mod prism;
 mod process;
 mod python;
@@ -12,6 +13,7 @@ mod systemd;
 mod tables;
 mod vcenter;
 
+pub use postgres::{PostgresDatabase, PostgresPeer};
 pub use prism::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 pub use python::PythonPackages;
 pub use pyvmomi::SeenRows;

@@ -3,6 +3,7 @@
 mod blocking;
 mod identity;
 mod ndjson;
+mod postgres;
 mod repository;
 mod settings;
 mod sqlite;
@@ -10,5 +11,6 @@ mod sqlite;
 mod testing;
 
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
+pub use postgres::{PostgresConfig, PostgresTls};
 pub use repository::{ProcessEntry, Repository, SyncEntry, TableState};
 pub(crate) use settings::{OpenSink, SinkSettings, configured_name};

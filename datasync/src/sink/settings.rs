@@ -9,15 +9,16 @@ use connector_core::{NamedSink, Result};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{NdjsonSink, Repository};
+use super::{NdjsonSink, PostgresConfig, Repository};
 use crate::config::Section;
 
 /// Which sink, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum SinkSettings {
     Sqlite {
         path: PathBuf,
     },
+    Postgres(Box<PostgresConfig>),
     /// Without a path: standard output.
     Ndjson {
         path: Option<PathBuf>,
@@ -39,47 +40,60 @@ impl SinkSettings {
                 let path = folder.join(path);
                 Ok(Self::Sqlite { path })
             }
+            Some("postgres") => {
+                let mut config: PostgresConfig = section.clone().read()?;
+                if let Err((setting, message)) = config.check() {
+                    return Err(section.wrong(setting, message));
+                }
+                config.ca_file = config.ca_file.map(|file| folder.join(file));
+                Ok(Self::Postgres(Box::new(config)))
+            }
             Some("ndjson") => {
                 let Place { path } = section.read()?;
                 let path = (path != Path::new("-")).then(|| folder.join(path));
                 Ok(Self::Ndjson { path })
             }
             Some(kind) => {
-                let message = format!("unknown kind `{kind}`; known: sqlite, ndjson");
+                let message = format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson");
                 Err(section.wrong("kind", &message))
             }
             None => Err(section.wrong("kind", "the setting is missing")),
         }
     }
 
-    /// The file that it writes to.
+    /// The file that it writes to, or standard output.
     pub(crate) fn place(&self) -> Option<&Path> {
         match self {
             Self::Sqlite { path } => Some(path),
             Self::Ndjson { path } => path.as_deref(),
+            Self::Postgres(_) => None,
         }
+    }
+
+    /// Tells whether it must be the only one at its place.
+    pub(crate) fn is_alone(&self) -> bool {
+        !matches!(self, Self::Postgres(_))
     }
 
     /// Opens a repository that exists; none when this is no repository, or there is none yet.
     pub(crate) async fn open_existing_repository(&self, name: &str) -> Option<Result<OpenSink>> {
         match self {
             Self::Sqlite { path } if path.exists() => Some(self.open(name).await),
+            Self::Postgres(config) => {
+                let opened = Repository::existing_postgres((**config).clone()).await;
+                let opened = opened.transpose()?;
+                Some(opened.map(|repository| OpenSink::repository(name, repository)))
+            }
             _ => None,
         }
     }
 
     pub(crate) async fn open(&self, name: &str) -> Result<OpenSink> {
         let opened = match self {
-            Self::Sqlite { path } => {
-                let sink = Repository::sqlite(path).await?;
-                // A repository that was deleted and made anew is a new sink for the store, which
-                // then fills it.
-                let named = format!("{name}{ID_MARK}{}", sink.id());
-                let repository = Arc::new(Mutex::new(sink));
-                OpenSink {
-                    named: NamedSink::shared(&named, Arc::clone(&repository)),
-                    repository: Some(repository),
-                }
+            Self::Sqlite { path } => OpenSink::repository(name, Repository::sqlite(path).await?),
+            Self::Postgres(config) => {
+                let repository = Repository::postgres((**config).clone()).await?;
+                OpenSink::repository(name, repository)
             }
             Self::Ndjson { path } => {
                 let sink = match path {
@@ -112,4 +126,16 @@ pub(crate) struct OpenSink {
     /// The same sink, when it is a repository that keeps logs. Locked for a whole delivery by
     /// whoever delivers.
     pub(crate) repository: Option<Arc<Mutex<Repository>>>,
+}
+
+impl OpenSink {
+    /// A repository that was deleted and made anew is a new sink for the store, which then fills it.
+    fn repository(name: &str, repository: Repository) -> Self {
+        let named = format!("{name}{ID_MARK}{}", repository.id());
+        let repository = Arc::new(Mutex::new(repository));
+        Self {
+            named: NamedSink::shared(&named, Arc::clone(&repository)),
+            repository: Some(repository),
+        }
+    }
 }

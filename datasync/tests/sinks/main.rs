@@ -3,4 +3,5 @@
 
 mod fold;
 mod ndjson;
+mod postgres;
 mod sqlite;

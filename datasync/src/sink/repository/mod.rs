@@ -68,13 +68,17 @@ pub struct TableState {
 impl Repository {
     /// Takes a database as `open` opens it, where that may block.
     pub(super) async fn open<D: Database + 'static>(
-        open: impl FnOnce() -> Result<D> + Send + 'static,
-    ) -> Result<Self> {
+        open: impl FnOnce() -> Result<Option<D>> + Send + 'static,
+    ) -> Result<Option<Self>> {
         let database = blocking(open).await?;
-        Ok(Self {
+        Ok(database.map(Self::new))
+    }
+
+    pub(super) fn new(database: impl Database + 'static) -> Self {
+        Self {
             id: database.id().to_owned(),
             worker: Worker::new(Deliveries::new(Box::new(database))),
-        })
+        }
     }
 
     /// Returns what tells this repository from any other, also from one that was at the same place

@@ -21,6 +21,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use self::{load::Load, table::Sql};
 use super::{
+    blocking::blocking,
     identity::Identity,
     repository::{
         Database, Line, Names, ProcessEntry, Repository, SyncEntry, Table, changed_by_hand, refused,
@@ -51,7 +52,7 @@ impl Repository {
     /// made by a newer version.
     pub async fn sqlite(path: &Path) -> Result<Self> {
         let path = path.to_owned();
-        Self::open(move || Sqlite::open(path)).await
+        blocking(move || Sqlite::open(path)).await.map(Self::new)
     }
 }
 
