@@ -65,21 +65,18 @@ fn open_alone(session: &Session, make: bool) -> Result<Option<String>> {
             }
         })?;
     }
-    let line = session
-        .row(
-            &format!("SELECT id, format FROM {}", session.table("_repository")),
-            &[],
-        )
-        .and_then(|line| {
-            line.map(|line| Ok((line.try_get(0)?, line.try_get(1)?)))
-                .transpose()
-        });
-    let (id, format): (String, i32) = match line {
-        Ok(Some(line)) => line,
+    let sql = format!(
+        "SELECT id::text, format::integer FROM {}",
+        session.table("_repository")
+    );
+    let found = session.row(&sql, &[]).and_then(|row| {
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .transpose()
+    });
+    let (id, format): (String, i32) = match found {
+        Ok(Some(found)) => found,
         Ok(None) => return Err(foreign()),
-        Err(error) if error.code().is_none() || is(&error, &SqlState::UNDEFINED_COLUMN) => {
-            return Err(foreign());
-        }
+        Err(error) if is(&error, &SqlState::UNDEFINED_COLUMN) => return Err(foreign()),
         Err(error) => return Err(wrong(error)),
     };
     if format > FORMAT {
