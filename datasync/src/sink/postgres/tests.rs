@@ -445,13 +445,15 @@ async fn a_role_without_rights_and_a_database_of_few_letters_are_refused() {
         "CREATE ROLE poor LOGIN PASSWORD 'poor'; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
     );
     let port = PostgresPeer::shared().port();
-    let mut config = PostgresConfig::default();
-    config.sslmode = Some(PostgresTls::Disable);
-    config.host = Some("127.0.0.1".to_owned());
-    config.port = Some(port);
-    config.database = Some(database.name().to_owned());
-    config.user = Some("poor".to_owned());
-    config.password = Some(Secret::new("poor"));
+    let mut config = PostgresConfig {
+        sslmode: Some(PostgresTls::Disable),
+        host: Some("127.0.0.1".to_owned()),
+        port: Some(port),
+        database: Some(database.name().to_owned()),
+        user: Some("poor".to_owned()),
+        password: Some(Secret::new("poor")),
+        ..PostgresConfig::default()
+    };
     let denied = refusal(config.clone()).await;
     assert!(
         denied.contains("permission denied for schema public"),
