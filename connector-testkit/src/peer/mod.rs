@@ -2,6 +2,7 @@
 
 mod debian;
 mod install;
+mod nats;
 mod node;
 mod prism;
 mod process;
@@ -12,6 +13,7 @@ mod systemd;
 mod tables;
 mod vcenter;
 
+pub use nats::{NatsCluster, NatsServer};
 pub use prism::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 pub use python::PythonPackages;
 pub use pyvmomi::SeenRows;
