@@ -409,8 +409,9 @@ fn check_cases(connectors: &[ConnectorSettings]) -> Result<()> {
 fn check_places(sinks: &BTreeMap<String, SinkSettings>) -> Result<()> {
     let mut seen = HashMap::new();
     for (name, sink) in sinks {
-        if let Some(other) = seen.insert(sink.place(), name) {
-            let message = format!("sink.{name}.path: the same as that of sink.{other}");
+        let (setting, place) = sink.place();
+        if let Some(other) = seen.insert((setting, place), name) {
+            let message = format!("sink.{name}.{setting}: the same as that of sink.{other}");
             return Err(Error::new(ErrorKind::Config, message));
         }
     }
@@ -438,8 +439,8 @@ mod tests {
         let config = parse(SINKS).unwrap();
         assert_eq!(config.state, Path::new("/etc/datasync/state"));
         assert_eq!(config.memory, 256 << 20);
-        let place = Path::new("/etc/datasync/repository.db");
-        assert_eq!(config.sinks["repository"].place(), Some(place));
+        let (_, place) = config.sinks["repository"].place();
+        assert_eq!(place, "/etc/datasync/repository.db");
         let config = parse("state = \"/var/lib/datasync\"").unwrap();
         assert_eq!(config.state, Path::new("/var/lib/datasync"));
     }
@@ -534,8 +535,17 @@ mod tests {
                 "sink.b.path: the same as that of sink.a",
             ),
             (
+                "[sink.a]\nkind = \"jetstream\"\nservers = \"nats://a\"\nreplicas = 9",
+                "sink.a.replicas: a stream has 1 to 5",
+            ),
+            (
+                "[sink.a]\nkind = \"jetstream\"\nservers = \"nats://a\"\n\
+                 [sink.b]\nkind = \"jetstream\"\nservers = \"nats://a\"",
+                "sink.b.subject: the same as that of sink.a",
+            ),
+            (
                 "[sink.a]\nkind = \"oracle\"",
-                "sink.a.kind: unknown kind `oracle`; known: sqlite, ndjson",
+                "sink.a.kind: unknown kind `oracle`; known: sqlite, ndjson, jetstream",
             ),
         ] {
             assert_eq!(error(text), expected);

@@ -17,5 +17,6 @@ mod stop;
 
 pub use cli::run;
 pub use sink::{
-    EVENT_SCHEMA, EventLine, NdjsonSink, ProcessEntry, Repository, SyncEntry, TableState,
+    EVENT_SCHEMA, EventLine, JetStreamConfig, JetStreamSink, NdjsonSink, ProcessEntry, Repository,
+    SyncEntry, TableState,
 };

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod identity;
+mod jetstream;
 mod ndjson;
 mod repository;
 mod settings;
@@ -9,6 +10,7 @@ mod sqlite;
 #[cfg(test)]
 mod testing;
 
+pub use jetstream::{JetStreamConfig, JetStreamSink};
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
 pub use repository::{ProcessEntry, Repository, SyncEntry, TableState};
 pub(crate) use settings::{OpenSink, SinkSettings, configured_name};

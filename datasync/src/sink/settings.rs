@@ -9,11 +9,11 @@ use connector_core::{NamedSink, Result};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{NdjsonSink, Repository};
+use super::{JetStreamConfig, JetStreamSink, NdjsonSink, Repository};
 use crate::config::Section;
 
 /// Which sink, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum SinkSettings {
     Sqlite {
         path: PathBuf,
@@ -22,6 +22,7 @@ pub(crate) enum SinkSettings {
     Ndjson {
         path: Option<PathBuf>,
     },
+    JetStream(Box<JetStreamConfig>),
 }
 
 #[derive(Deserialize)]
@@ -44,19 +45,30 @@ impl SinkSettings {
                 let path = (path != Path::new("-")).then(|| folder.join(path));
                 Ok(Self::Ndjson { path })
             }
+            Some("jetstream") => {
+                let mut config: JetStreamConfig = section.clone().read()?;
+                config.relative_to(folder);
+                config
+                    .check()
+                    .map_err(|(setting, message)| section.wrong(setting, &message))?;
+                Ok(Self::JetStream(Box::new(config)))
+            }
             Some(kind) => {
-                let message = format!("unknown kind `{kind}`; known: sqlite, ndjson");
+                let message = format!("unknown kind `{kind}`; known: sqlite, ndjson, jetstream");
                 Err(section.wrong("kind", &message))
             }
             None => Err(section.wrong("kind", "the setting is missing")),
         }
     }
 
-    /// The file that it writes to.
-    pub(crate) fn place(&self) -> Option<&Path> {
+    /// Where it writes to, and the setting that says so.
+    pub(crate) fn place(&self) -> (&'static str, String) {
         match self {
-            Self::Sqlite { path } => Some(path),
-            Self::Ndjson { path } => path.as_deref(),
+            Self::Sqlite { path } | Self::Ndjson { path: Some(path) } => {
+                ("path", path.display().to_string())
+            }
+            Self::Ndjson { path: None } => ("path", "-".to_owned()),
+            Self::JetStream(config) => ("subject", config.place()),
         }
     }
 
@@ -91,6 +103,10 @@ impl SinkSettings {
                     repository: None,
                 }
             }
+            Self::JetStream(config) => OpenSink {
+                named: NamedSink::new(name, JetStreamSink::new((**config).clone())?),
+                repository: None,
+            },
         };
         Ok(opened)
     }
