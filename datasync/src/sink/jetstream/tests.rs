@@ -6,6 +6,7 @@ use std::{
 use async_nats::jetstream::{
     self, Context,
     consumer::{DeliverPolicy, pull::OrderedConfig},
+    message::PublishMessage,
     stream,
 };
 use connector_core::{Digest, Row, Secret, Value};
@@ -64,24 +65,22 @@ async fn read(context: &Context) -> Vec<Message> {
         .await
 }
 
-/// What a consumer makes of the messages of a data set, which it takes cycle by cycle. That an
-/// event is there twice, or one is not, fails the test.
+/// What a consumer makes of the messages of a data set, which it takes cycle by cycle, each event
+/// once.
 fn fold(messages: &[Message], source: &Source) {
     let mut staged = BTreeMap::<String, BTreeMap<u64, serde_json::Value>>::new();
-    let mut ids = HashSet::new();
     let mut rows = BTreeMap::new();
     for message in messages {
         let event: serde_json::Value = serde_json::from_str(&message.line).unwrap();
         if event["connector"] != source.id.connector() || event["dataset"] != source.id.dataset() {
             continue;
         }
-        assert!(ids.insert(message.id.clone()), "{message:?} is there twice");
         let (cycle, seq) = (
             event["cycle"].as_str().unwrap(),
             event["seq"].as_u64().unwrap(),
         );
         let cycle_events = staged.entry(cycle.to_owned()).or_default();
-        cycle_events.insert(seq, event.clone());
+        cycle_events.entry(seq).or_insert_with(|| event.clone());
         if event["op"] != "snapshot_complete" {
             continue;
         }
@@ -120,6 +119,13 @@ fn row(source: &Source, image: &serde_json::Value) -> Row {
         })
         .collect();
     source.row(&cells)
+}
+
+fn nothing_is_doubled(messages: &[Message]) {
+    let mut ids = HashSet::new();
+    for message in messages {
+        assert!(ids.insert(&message.id), "{message:?} is there twice");
+    }
 }
 
 fn sink(config: &JetStreamConfig) -> JetStreamSink {
@@ -207,7 +213,74 @@ async fn what_is_sent_again_is_there_once() {
 
     let messages = read(&context(&[server.url()]).await).await;
     assert_eq!(messages.len(), full.1.len() + change.1.len());
+    nothing_is_doubled(&messages);
     fold(&messages, &source);
+}
+
+#[tokio::test]
+async fn the_first_event_comes_before_all_others_and_the_last_behind_them() {
+    let server = NatsServer::start();
+    let mut sink = sink(&JetStreamConfig::new(&server.url()));
+    let context = context(&[server.url()]).await;
+    let stored = async || {
+        let stream = context.get_stream("INVENTORY").await.unwrap();
+        stream.cached_info().state.messages
+    };
+    let mut source = Source::devices("hr");
+    let rows = many(&source, 500, 0);
+    let (cycle, events) = source.full(rows);
+    sink.write(&events[..1]).await.unwrap();
+    assert_eq!(stored().await, 1);
+    let before_the_last = events.len() as u64 - 1;
+    sink.write(&events[1..]).await.unwrap();
+    assert!(stored().await >= before_the_last);
+    sink.commit(&cycle).await.unwrap();
+    assert_eq!(stored().await, before_the_last + 1);
+}
+
+/// Waits until the server has forgotten the ids of everything that was published before.
+async fn forget_ids(context: &Context, probe: &str) {
+    let probe = || async {
+        let probe = PublishMessage::build().message_id(probe);
+        let sent = context
+            .send_publish("inventory.probe", probe)
+            .await
+            .unwrap();
+        sent.await.unwrap().duplicate
+    };
+    assert!(!probe().await);
+    while probe().await {}
+}
+
+#[tokio::test]
+async fn beyond_the_window_a_consumer_tells_by_the_number() {
+    let server = NatsServer::start();
+    let mut config = JetStreamConfig::new(&server.url());
+    config.timeout = Duration::from_millis(50);
+    config.duplicates = Duration::from_millis(100);
+    let mut source = Source::devices("hr");
+    let rows = many(&source, 20, 0);
+    let (cycle, events) = source.full(rows);
+    let full = (cycle, events);
+    sink(&config).write(&full.1[..10]).await.unwrap();
+    let context = context(&[server.url()]).await;
+    forget_ids(&context, "one").await;
+    deliver(&mut sink(&config), &full).await.unwrap();
+    forget_ids(&context, "two").await;
+    let messages = async || {
+        let mut messages = read(&context).await;
+        messages.retain(|message| message.subject != "inventory.probe");
+        messages
+    };
+    let once = messages().await;
+    assert!(
+        once.len() > full.1.len(),
+        "the first events are there twice"
+    );
+    fold(&once, &source);
+    // A cycle that is there whole is not sent again at all.
+    deliver(&mut sink(&config), &full).await.unwrap();
+    assert_eq!(messages().await.len(), once.len());
 }
 
 #[tokio::test]
@@ -259,6 +332,7 @@ async fn a_server_that_is_started_anew_within_a_cycle_gets_the_rest() {
     sink.commit(&cycle).await.unwrap();
     let messages = read(&context(&[server.url()]).await).await;
     assert_eq!(messages.len(), events.len());
+    nothing_is_doubled(&messages);
     fold(&messages, &source);
 }
 
@@ -355,6 +429,7 @@ async fn a_cluster_that_loses_its_leader_within_a_cycle_loses_nothing() {
         .collect();
     let messages = read(&context(&left).await).await;
     assert_eq!(messages.len(), full.1.len() + change.1.len());
+    nothing_is_doubled(&messages);
     fold(&messages, &source);
 
     // The one that died catches up, and takes over.
