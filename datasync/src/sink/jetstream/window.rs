@@ -89,8 +89,10 @@ impl Window {
 
     /// Sends an event, as soon as there is room.
     pub(super) async fn send(&mut self, link: &Link, seq: u64, payload: Bytes) -> Result<()> {
+        // While one could not even be sent, the next can't either.
         while self.sent.len() >= self.most
             || (self.bytes + payload.len() > MOST_BYTES && !self.sent.is_empty())
+            || self.sent.back().is_some_and(|last| last.ack.is_none())
         {
             self.settle(link).await?;
         }
@@ -166,6 +168,9 @@ impl Window {
         tracing::debug!("{} events are sent again: {why}", self.sent.len());
         self.connections = link.connections();
         let mut sent = std::mem::take(&mut self.sent);
+        for event in &mut sent {
+            event.ack = None;
+        }
         for event in &mut sent {
             event.ack = self.publish(link, event.seq, &event.payload).await?;
             if event.ack.is_none() {
