@@ -409,8 +409,8 @@ fn check_cases(connectors: &[ConnectorSettings]) -> Result<()> {
 fn check_places(sinks: &BTreeMap<String, SinkSettings>) -> Result<()> {
     let mut seen = HashMap::new();
     for (name, sink) in sinks {
-        let (setting, place) = sink.place();
-        if let Some(other) = seen.insert((setting, place), name) {
+        let (setting, target) = sink.target();
+        if let Some(other) = seen.insert((sink.place(), target), name) {
             let message = format!("sink.{name}.{setting}: the same as that of sink.{other}");
             return Err(Error::new(ErrorKind::Config, message));
         }
@@ -439,8 +439,8 @@ mod tests {
         let config = parse(SINKS).unwrap();
         assert_eq!(config.state, Path::new("/etc/datasync/state"));
         assert_eq!(config.memory, 256 << 20);
-        let (_, place) = config.sinks["repository"].place();
-        assert_eq!(place, "/etc/datasync/repository.db");
+        let place = Path::new("/etc/datasync/repository.db");
+        assert_eq!(config.sinks["repository"].place(), Some(place));
         let config = parse("state = \"/var/lib/datasync\"").unwrap();
         assert_eq!(config.state, Path::new("/var/lib/datasync"));
     }

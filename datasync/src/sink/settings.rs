@@ -61,14 +61,20 @@ impl SinkSettings {
         }
     }
 
-    /// Where it writes to, and the setting that says so.
-    pub(crate) fn place(&self) -> (&'static str, String) {
+    /// The file that it writes to.
+    pub(crate) fn place(&self) -> Option<&Path> {
         match self {
-            Self::Sqlite { path } | Self::Ndjson { path: Some(path) } => {
-                ("path", path.display().to_string())
-            }
-            Self::Ndjson { path: None } => ("path", "-".to_owned()),
-            Self::JetStream(config) => ("subject", config.place()),
+            Self::Sqlite { path } => Some(path),
+            Self::Ndjson { path } => path.as_deref(),
+            Self::JetStream(_) => None,
+        }
+    }
+
+    /// The setting that says where it writes to, and where that is on the network.
+    pub(crate) fn target(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Sqlite { .. } | Self::Ndjson { .. } => ("path", None),
+            Self::JetStream(config) => ("subject", Some(config.place())),
         }
     }
 
