@@ -196,7 +196,7 @@ fn from_environment(name: &str) -> Option<String> {
 }
 
 /// Makes the configuration of TLS that the settings ask for.
-fn tls(config: &HttpConfig) -> Result<ClientConfig> {
+pub(crate) fn tls(config: &HttpConfig) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     // A system without certificates is no error: a file may be all that is needed.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -15,7 +15,7 @@ use rustls::pki_types::{
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
-use crate::thumbprint::Thumbprint;
+use crate::{client, thumbprint::Thumbprint};
 
 /// Says how a source is reached over HTTP. In configuration files the table `http` of a connector,
 /// `[connector.NAME.http]`.
@@ -67,6 +67,16 @@ impl HttpConfig {
         if let Some(own) = &mut self.client_certificate {
             own.certificate = folder.join(&own.certificate);
         }
+    }
+
+    /// Makes the configuration of TLS that `ca_file`, `thumbprint` and `client_certificate` ask for,
+    /// for whoever speaks something else than HTTP over it. Reads files: it blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when a file can't be read, or does not hold what it should.
+    pub fn tls(&self) -> Result<rustls::ClientConfig> {
+        client::tls(self)
     }
 
     /// Finds what is wrong whatever the source is.

@@ -409,8 +409,9 @@ fn check_cases(connectors: &[ConnectorSettings]) -> Result<()> {
 fn check_places(sinks: &BTreeMap<String, SinkSettings>) -> Result<()> {
     let mut seen = HashMap::new();
     for (name, sink) in sinks.iter().filter(|(_, sink)| sink.is_alone()) {
-        if let Some(other) = seen.insert(sink.place(), name) {
-            let message = format!("sink.{name}.path: the same as that of sink.{other}");
+        let (setting, target) = sink.target();
+        if let Some(other) = seen.insert((sink.place(), target), name) {
+            let message = format!("sink.{name}.{setting}: the same as that of sink.{other}");
             return Err(Error::new(ErrorKind::Config, message));
         }
     }
@@ -534,8 +535,17 @@ mod tests {
                 "sink.b.path: the same as that of sink.a",
             ),
             (
+                "[sink.a]\nkind = \"jetstream\"\nservers = \"nats://a\"\nreplicas = 9",
+                "sink.a.replicas: a stream has 1 to 5",
+            ),
+            (
+                "[sink.a]\nkind = \"jetstream\"\nservers = \"nats://a\"\n\
+                 [sink.b]\nkind = \"jetstream\"\nservers = \"nats://a\"",
+                "sink.b.subject: the same as that of sink.a",
+            ),
+            (
                 "[sink.a]\nkind = \"oracle\"",
-                "sink.a.kind: unknown kind `oracle`; known: sqlite, ndjson",
+                "sink.a.kind: unknown kind `oracle`; known: sqlite, postgres, ndjson, jetstream",
             ),
         ] {
             assert_eq!(error(text), expected);

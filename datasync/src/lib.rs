@@ -17,6 +17,6 @@ mod stop;
 
 pub use cli::run;
 pub use sink::{
-    EVENT_SCHEMA, EventLine, NdjsonSink, PostgresConfig, PostgresTls, ProcessEntry, Repository,
-    SyncEntry, TableState,
+    EVENT_SCHEMA, EventLine, JetStreamConfig, JetStreamSink, NdjsonSink, PostgresConfig,
+    PostgresTls, ProcessEntry, Repository, SyncEntry, TableState,
 };

@@ -2,6 +2,7 @@
 
 mod debian;
 mod install;
+mod nats;
 mod node;
 mod postgres;
 mod prism;
@@ -13,6 +14,7 @@ mod systemd;
 mod tables;
 mod vcenter;
 
+pub use nats::{NatsCluster, NatsServer};
 pub use postgres::{PostgresDatabase, PostgresPeer};
 pub use prism::{GRAPH_CONTRACT, Prism, SERVICENOW_CONTRACT};
 pub use python::PythonPackages;

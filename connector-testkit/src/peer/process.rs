@@ -66,14 +66,19 @@ impl Process {
 
     /// Sends a value and returns what it is answered with.
     pub(super) fn ask(&mut self, question: &Value) -> io::Result<Value> {
-        let line = format!("{question}\n");
+        self.tell(&question.to_string())?;
+        let answer = self.line()?;
+        serde_json::from_str(&answer).map_err(|error| self.failure(&io::Error::other(error)))
+    }
+
+    /// Sends a line.
+    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+        let line = format!("{line}\n");
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         let sent = input
             .write_all(line.as_bytes())
             .and_then(|()| input.flush());
-        sent.map_err(|error| self.failure(&error))?;
-        let answer = self.line()?;
-        serde_json::from_str(&answer).map_err(|error| self.failure(&io::Error::other(error)))
+        sent.map_err(|error| self.failure(&error))
     }
 
     /// Returns the next line that the peer writes.

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod identity;
+mod jetstream;
 mod ndjson;
 mod postgres;
 mod repository;
@@ -10,6 +11,7 @@ mod sqlite;
 #[cfg(test)]
 mod testing;
 
+pub use jetstream::{JetStreamConfig, JetStreamSink};
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
 pub use postgres::{PostgresConfig, PostgresTls};
 pub use repository::{ProcessEntry, Repository, SyncEntry, TableState};

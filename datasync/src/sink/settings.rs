@@ -9,7 +9,7 @@ use connector_core::{NamedSink, Result};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{NdjsonSink, PostgresConfig, Repository};
+use super::{JetStreamConfig, JetStreamSink, NdjsonSink, PostgresConfig, Repository};
 use crate::config::Section;
 
 /// Which sink, and where.
@@ -23,6 +23,7 @@ pub(crate) enum SinkSettings {
     Ndjson {
         path: Option<PathBuf>,
     },
+    JetStream(Box<JetStreamConfig>),
 }
 
 #[derive(Deserialize)]
@@ -53,8 +54,17 @@ impl SinkSettings {
                 let path = (path != Path::new("-")).then(|| folder.join(path));
                 Ok(Self::Ndjson { path })
             }
+            Some("jetstream") => {
+                let mut config: JetStreamConfig = section.clone().read()?;
+                config.relative_to(folder);
+                config
+                    .check()
+                    .map_err(|(setting, message)| section.wrong(setting, &message))?;
+                Ok(Self::JetStream(Box::new(config)))
+            }
             Some(kind) => {
-                let message = format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson");
+                let message =
+                    format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson, jetstream");
                 Err(section.wrong("kind", &message))
             }
             None => Err(section.wrong("kind", "the setting is missing")),
@@ -66,7 +76,16 @@ impl SinkSettings {
         match self {
             Self::Sqlite { path } => Some(path),
             Self::Ndjson { path } => path.as_deref(),
-            Self::Postgres(_) => None,
+            Self::JetStream(_) | Self::Postgres(_) => None,
+        }
+    }
+
+    /// The setting that says where it writes to, and where that is on the network.
+    pub(crate) fn target(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Sqlite { .. } | Self::Ndjson { .. } => ("path", None),
+            Self::Postgres(_) => ("url", None),
+            Self::JetStream(config) => ("subject", Some(config.place())),
         }
     }
 
@@ -105,6 +124,10 @@ impl SinkSettings {
                     repository: None,
                 }
             }
+            Self::JetStream(config) => OpenSink {
+                named: NamedSink::new(name, JetStreamSink::new((**config).clone())?),
+                repository: None,
+            },
         };
         Ok(opened)
     }

@@ -93,15 +93,15 @@ impl fmt::Debug for EventLine<'_> {
 
 /// Events of one cycle on their way to lines: the same bytes as [`EventLine`] serializes to, without
 /// rendering again what stands in every line.
-pub(super) struct Lines {
+pub(in crate::sink) struct Lines {
     /// A line up to its `seq`.
     start: Vec<u8>,
     rows: JsonRows,
-    pub(super) text: Vec<u8>,
+    pub(in crate::sink) text: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(event: &ChangeEvent) -> Self {
+    pub(in crate::sink) fn new(event: &ChangeEvent) -> Self {
         let mut start = b"{\"connector\":".to_vec();
         json(event.dataset.connector(), &mut start);
         start.extend_from_slice(b",\"dataset\":");
@@ -116,7 +116,7 @@ impl Lines {
         }
     }
 
-    pub(super) fn push(&mut self, event: &ChangeEvent) {
+    pub(in crate::sink) fn push(&mut self, event: &ChangeEvent) {
         let text = &mut self.text;
         text.extend_from_slice(&self.start);
         json(&event.seq, text);

@@ -10,10 +10,8 @@ use std::{fmt, io, mem, path::Path};
 use async_trait::async_trait;
 use connector_core::{Change, ChangeEvent, CycleId, DatasetId, Error, ErrorKind, Result, Sink};
 
-use self::{
-    line::Lines,
-    out::{Appended, Known, Out},
-};
+pub(super) use self::line::Lines;
+use self::out::{Appended, Known, Out};
 use super::blocking::{Pending, Worker, blocking};
 pub use line::{EVENT_SCHEMA, EventLine};
 
