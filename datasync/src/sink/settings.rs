@@ -5,11 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use connector_core::{NamedSink, Result};
+use connector_core::{Error, ErrorKind, NamedSink, Result, SystemClock};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{NdjsonSink, PostgresConfig, Repository};
+use super::{
+    NdjsonSink, PostgresConfig, Repository,
+    upload::{UploadSettings, UploadSink},
+};
 use crate::config::Section;
 
 /// Which sink, and where.
@@ -23,6 +26,7 @@ pub(crate) enum SinkSettings {
     Ndjson {
         path: Option<PathBuf>,
     },
+    Upload(Box<UploadSettings>),
 }
 
 #[derive(Deserialize)]
@@ -53,26 +57,52 @@ impl SinkSettings {
                 let path = (path != Path::new("-")).then(|| folder.join(path));
                 Ok(Self::Ndjson { path })
             }
+            Some("upload") => {
+                let settings = UploadSettings::read(section, folder)?;
+                Ok(Self::Upload(Box::new(settings)))
+            }
             Some(kind) => {
-                let message = format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson");
+                let message =
+                    format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson, upload");
                 Err(section.wrong("kind", &message))
             }
             None => Err(section.wrong("kind", "the setting is missing")),
         }
     }
 
-    /// The file that it writes to, or standard output.
+    /// Gives it a folder of its own for what it must know in the next run too.
+    pub(crate) fn keep_in(&mut self, folder: PathBuf) {
+        if let Self::Upload(settings) = self {
+            settings.identity = folder;
+        }
+    }
+
+    /// The file that it writes to or the folder that it keeps, or standard output.
     pub(crate) fn place(&self) -> Option<&Path> {
         match self {
             Self::Sqlite { path } => Some(path),
             Self::Ndjson { path } => path.as_deref(),
             Self::Postgres(_) => None,
+            Self::Upload(settings) => Some(&settings.identity),
         }
     }
 
     /// Tells whether it must be the only one at its place.
     pub(crate) fn is_alone(&self) -> bool {
         !matches!(self, Self::Postgres(_))
+    }
+
+    /// Tells whether it is a repository.
+    pub(crate) fn is_repository(&self) -> bool {
+        matches!(self, Self::Sqlite { .. } | Self::Postgres(_))
+    }
+
+    /// Opens it as a receiver's repository.
+    pub(crate) async fn open_repository(&self, name: &str) -> Result<Arc<Mutex<Repository>>> {
+        match self.open(name).await?.repository {
+            Some(repository) => Ok(repository),
+            None => Err(Error::new(ErrorKind::Config, "the sink is no repository")),
+        }
     }
 
     /// Opens a repository that exists; none when this is no repository, or there is none yet.
@@ -100,6 +130,14 @@ impl SinkSettings {
                     Some(path) => NdjsonSink::open(path).await?,
                     None => NdjsonSink::stdout(),
                 };
+                OpenSink {
+                    named: NamedSink::new(name, sink),
+                    repository: None,
+                }
+            }
+            Self::Upload(settings) => {
+                let clock = Arc::new(SystemClock::default());
+                let sink = UploadSink::open((**settings).clone(), clock).await?;
                 OpenSink {
                     named: NamedSink::new(name, sink),
                     repository: None,
