@@ -207,7 +207,9 @@ fn float(json: &str) -> Result<f64, ParseError> {
 }
 
 fn text(json: &str) -> Result<Cow<'_, str>, ParseError> {
-    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     match inner {
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
         Some(_) => serde_json::from_str(json)
@@ -253,7 +255,10 @@ mod tests {
             (r#"[null,1,1.5,true,"{}","",null]"#, "column: name"),
             (r#"[1,1,1.5,true,"{}","",null]"#, "column: name"),
             (r#"["S3",1.0,1.5,true,"{}","",null]"#, "column: n"),
-            (r#"["S3",9223372036854775808,1.5,true,"{}","",null]"#, "column: n"),
+            (
+                r#"["S3",9223372036854775808,1.5,true,"{}","",null]"#,
+                "column: n",
+            ),
             (r#"["S3","1",1.5,true,"{}","",null]"#, "column: n"),
             (r#"["S3",1,1e999,true,"{}","",null]"#, "column: f"),
             (r#"["S3",1,"1.5",true,"{}","",null]"#, "column: f"),
@@ -263,7 +268,10 @@ mod tests {
             (r#"["S3",1,1.5,true,"{}","?",null]"#, "column: x"),
             (r#"["S3",1,1.5,true,"{}","","2026-11-21"]"#, "column: t"),
             (r#"["S3",1,1.5,true,"{}",""]"#, "6 values for 7 columns"),
-            (r#"["S3",1,1.5,true,"{}","",null,1]"#, "8 values for 7 columns"),
+            (
+                r#"["S3",1,1.5,true,"{}","",null,1]"#,
+                "8 values for 7 columns",
+            ),
             (r#"["S3",1,1.5,true,"{}","",null,1,2]"#, "not a JSON array"),
             (r#"["S3",1,1.5,true,"{}","",null] 1"#, "not a JSON array"),
             (r#"{"name":"S3"}"#, "not a JSON array"),
@@ -288,10 +296,7 @@ mod tests {
             .unwrap();
         assert!(digest.is_digest() && digest.record_schema() == &schema());
         assert_eq!(digest.key(), row.key());
-        assert_eq!(
-            RowHash::of(digest.as_ref()),
-            RowHash::of(row.as_ref())
-        );
+        assert_eq!(RowHash::of(digest.as_ref()), RowHash::of(row.as_ref()));
         let mut again = Vec::new();
         cells.write_digest(&digest, &mut again);
         assert_eq!(again, out);
