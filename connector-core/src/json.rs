@@ -1,4 +1,8 @@
-//! One canonical text for a JSON document, and rows as JSON objects.
+//! One canonical text for a JSON document, and rows as JSON objects and arrays.
+
+mod cells;
+
+pub use cells::JsonCells;
 
 use std::{borrow::Cow, io::Write, sync::Arc};
 

@@ -45,7 +45,7 @@ pub use dataset::{Dataset, DatasetExt, DatasetInfo};
 pub use decimal::{Decimal, MAX_SCALE};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Change, ChangeEvent, Counts, CycleId, DatasetId, Digest};
-pub use json::JsonRows;
+pub use json::{JsonCells, JsonRows};
 pub use retry::Retry;
 pub use row::{Batch, Key, KeyHash, Row, RowHash, RowRef, RowTarget, RowWriter};
 pub use schema::{Column, Duplicates, Gone, Schema, Type};

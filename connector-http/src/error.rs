@@ -174,7 +174,7 @@ fn said(body: &[u8]) -> (Option<String>, Option<String>) {
 /// Each product has its own names for the same two things:
 /// `OData` `error.code` and `error.message`, which may be JSON as text with `Message` again; OAuth
 /// `error` and `error_description`; ServiceNow `error.message` and `error.detail`; vCenter
-/// `error_type` and `messages[].default_message`.
+/// `error_type` and `messages[].default_message`; RFC 9457 `detail` or `title`.
 fn in_json(json: &Value, depth: usize, found: &mut (Option<String>, Option<String>)) {
     let Some(object) = json.as_object().filter(|_| depth > 0) else {
         return;
@@ -197,6 +197,11 @@ fn in_json(json: &Value, depth: usize, found: &mut (Option<String>, Option<Strin
     }
     let text = match field(&["message", "error_description", "messages"]) {
         Some(Value::String(text)) => Some(text.clone()),
+        // RFC 9457.
+        None => field(&["detail"])
+            .or_else(|| field(&["title"]))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         // `{"lang":"en-US","value":"…"}` of older OData, and vCenter's list.
         Some(Value::Object(localized)) => localized
             .get("value")
@@ -218,7 +223,8 @@ fn in_json(json: &Value, depth: usize, found: &mut (Option<String>, Option<Strin
                 found.1 = before.or(Some(text));
             }
         } else {
-            if let Some(detail) = field(&["detail"]).and_then(Value::as_str) {
+            let detail = field(&["detail"]).and_then(Value::as_str);
+            if let Some(detail) = detail.filter(|detail| *detail != text) {
                 text = format!("{text}: {detail}");
             }
             found.1 = Some(text);
@@ -359,6 +365,14 @@ mod tests {
             (
                 r#"{"error_type":"UNAUTHENTICATED","messages":[{"id":"a","default_message":"Log in."}]}"#,
                 "status 400, UNAUTHENTICATED: Log in.",
+            ),
+            (
+                r#"{"type":"about:blank","title":"Conflict","status":409,"code":"gap","detail":"No."}"#,
+                "status 400, gap: No.",
+            ),
+            (
+                r#"{"title":"Not Found","status":404}"#,
+                "status 400: Not Found",
             ),
             (
                 "<html><head><style>p { color: red }</style><title>504</title></head>\n<body><p class='x'>Gateway t0ken</p>",

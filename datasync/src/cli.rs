@@ -132,6 +132,12 @@ pub(crate) enum Command {
         /// Only these connectors.
         connectors: Vec<String>,
     },
+    /// Take what others upload, and keep it in repositories, until stopped.
+    #[command(args_conflicts_with_subcommands = true)]
+    Receive {
+        #[command(subcommand)]
+        command: Option<ReceiveCommand>,
+    },
     /// Write a commented example of a configuration file.
     Init {
         /// Where to. Default: the configuration file.
@@ -151,6 +157,19 @@ pub(crate) enum Command {
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiveCommand {
+    /// Print a setup token, by which a sender enrols.
+    Token {
+        /// Whose records the sender's are.
+        #[arg(long)]
+        tenant: String,
+        /// A connector that the sender may send; may be repeated.
+        #[arg(long = "sync", value_name = "NAME", required = true)]
+        syncs: Vec<String>,
     },
 }
 
@@ -281,6 +300,10 @@ async fn perform(cli: Cli, console: Console) -> Result<Verdict> {
             command::changes(&config, &connector, &dataset).await
         }
         Command::Verify { connectors } => command::verify(&config, &connectors, console).await,
+        Command::Receive { command: None } => command::receive(&config).await,
+        Command::Receive {
+            command: Some(ReceiveCommand::Token { tenant, syncs }),
+        } => command::token(&config, &tenant, &syncs).await,
         Command::Init { file } => command::init(&file.unwrap_or(config)),
         Command::Install { print, .. } => command::install(&config, print),
         Command::Completions { shell } => completions(shell),

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use connector_core::{CycleOptions, DeleteGuard, Error, ErrorKind, Result, Retain};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::sink::SinkSettings;
+use crate::{receive::ReceiveSettings, sink::SinkSettings};
 
 /// A commented example, which `init` writes.
 pub(crate) const EXAMPLE: &str = include_str!("example.toml");
@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) health: Option<SocketAddr>,
     pub(crate) sinks: BTreeMap<String, SinkSettings>,
     pub(crate) connectors: Vec<ConnectorSettings>,
+    pub(crate) receive: Option<ReceiveSettings>,
 }
 
 /// A folder with a log file a day.
@@ -88,6 +89,7 @@ struct File {
     sink: BTreeMap<String, toml::Table>,
     #[serde(default)]
     connector: BTreeMap<String, toml::Table>,
+    receive: Option<toml::Table>,
 }
 
 fn default_state() -> PathBuf {
@@ -221,7 +223,10 @@ impl Config {
             .map(|(name, table)| {
                 check_name("sink", &name)?;
                 let section = Section::new(format!("sink.{name}"), table);
-                Ok((name, SinkSettings::read(section, folder)?))
+                let mut settings = SinkSettings::read(section, folder)?;
+                // No connector's folder begins with a point.
+                settings.keep_in(folder.join(&file.state).join(".upload").join(&name));
+                Ok((name, settings))
             })
             .collect::<Result<BTreeMap<_, _>>>()?;
         check_places(&sinks)?;
@@ -234,6 +239,9 @@ impl Config {
             })
             .collect::<Result<Vec<_>>>()?;
         check_cases(&connectors)?;
+        let receive = file
+            .receive
+            .map(|table| ReceiveSettings::read(Section::new("receive".to_owned(), table), folder));
         Ok(Self {
             path: folder.join("datasync.toml"),
             state: folder.join(file.state),
@@ -246,6 +254,7 @@ impl Config {
             health: file.health.map(|health| health.listen),
             sinks,
             connectors,
+            receive: receive.transpose()?,
         })
     }
 }
@@ -381,7 +390,7 @@ fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
 }
 
 /// Names become parts of file names and table names.
-fn check_name(what: &str, name: &str) -> Result<()> {
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(fits) {
         return Ok(());
@@ -545,7 +554,7 @@ mod tests {
             ),
             (
                 "[sink.a]\nkind = \"oracle\"",
-                "sink.a.kind: unknown kind `oracle`; known: sqlite, postgres, ndjson, jetstream",
+                "sink.a.kind: unknown kind `oracle`; known: sqlite, postgres, ndjson, jetstream, upload",
             ),
         ] {
             assert_eq!(error(text), expected);

@@ -7,13 +7,18 @@ mod command;
 mod config;
 mod connectors;
 mod console;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod host;
 mod metrics;
 mod output;
+mod receive;
 mod schedule;
 mod sink;
 mod stop;
+mod upload;
 
 pub use cli::run;
 pub use sink::{

@@ -380,6 +380,12 @@ impl<'a, T: RowTarget> RowWriter<'a, T> {
         self
     }
 
+    /// Has the row's end report that the next cell can't be read.
+    pub(crate) fn refuse(&mut self, error: ParseError) -> &mut Self {
+        self.target.batch().cell("another", |_, _| Err(error));
+        self
+    }
+
     /// Reads the text as the column's type and writes it; see [`Type::parse`].
     pub fn parse(&mut self, text: &str) -> &mut Self {
         self.target.batch().cell("text", |ty, out| {

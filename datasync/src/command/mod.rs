@@ -4,10 +4,12 @@ mod cycles;
 mod init;
 mod install;
 mod look;
+mod receive;
 mod verify;
 
 pub(crate) use cycles::{approve, forget, reject, run, sync};
 pub(crate) use init::init;
 pub(crate) use install::install;
 pub(crate) use look::{changes, check, datasets, show, status};
+pub(crate) use receive::{receive, token};
 pub(crate) use verify::verify;

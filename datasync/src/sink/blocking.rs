@@ -9,7 +9,7 @@ use connector_core::{Error, ErrorKind, Result};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Runs what blocks on a thread where that is allowed. It ends even when the future is dropped.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     Pending(spawn_blocking(work)).done().await

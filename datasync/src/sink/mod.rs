@@ -1,6 +1,6 @@
 //! Receivers of change events that the host can be configured with.
 
-mod blocking;
+pub(crate) mod blocking;
 mod identity;
 mod jetstream;
 mod ndjson;
@@ -9,10 +9,13 @@ mod repository;
 mod settings;
 mod sqlite;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod upload;
 
 pub use jetstream::{JetStreamConfig, JetStreamSink};
 pub use ndjson::{EVENT_SCHEMA, EventLine, NdjsonSink};
 pub use postgres::{PostgresConfig, PostgresTls};
 pub use repository::{ProcessEntry, Repository, SyncEntry, TableState};
 pub(crate) use settings::{OpenSink, SinkSettings, configured_name};
+#[cfg(test)]
+pub(crate) use upload::{UploadSettings, UploadSink};

@@ -5,11 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use connector_core::{NamedSink, Result};
+use connector_core::{Error, ErrorKind, NamedSink, Result, SystemClock};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{JetStreamConfig, JetStreamSink, NdjsonSink, PostgresConfig, Repository};
+use super::{
+    JetStreamConfig, JetStreamSink, NdjsonSink, PostgresConfig, Repository,
+    upload::{UploadSettings, UploadSink},
+};
 use crate::config::Section;
 
 /// Which sink, and where.
@@ -24,6 +27,7 @@ pub(crate) enum SinkSettings {
         path: Option<PathBuf>,
     },
     JetStream(Box<JetStreamConfig>),
+    Upload(Box<UploadSettings>),
 }
 
 #[derive(Deserialize)]
@@ -62,21 +66,34 @@ impl SinkSettings {
                     .map_err(|(setting, message)| section.wrong(setting, &message))?;
                 Ok(Self::JetStream(Box::new(config)))
             }
+            Some("upload") => {
+                let settings = UploadSettings::read(section, folder)?;
+                Ok(Self::Upload(Box::new(settings)))
+            }
             Some(kind) => {
-                let message =
-                    format!("unknown kind `{kind}`; known: sqlite, postgres, ndjson, jetstream");
+                let message = format!(
+                    "unknown kind `{kind}`; known: sqlite, postgres, ndjson, jetstream, upload"
+                );
                 Err(section.wrong("kind", &message))
             }
             None => Err(section.wrong("kind", "the setting is missing")),
         }
     }
 
-    /// The file that it writes to, or standard output.
+    /// Gives it a folder of its own for what it must know in the next run too.
+    pub(crate) fn keep_in(&mut self, folder: PathBuf) {
+        if let Self::Upload(settings) = self {
+            settings.identity = folder;
+        }
+    }
+
+    /// The file that it writes to or the folder that it keeps, or standard output.
     pub(crate) fn place(&self) -> Option<&Path> {
         match self {
             Self::Sqlite { path } => Some(path),
             Self::Ndjson { path } => path.as_deref(),
             Self::JetStream(_) | Self::Postgres(_) => None,
+            Self::Upload(settings) => Some(&settings.identity),
         }
     }
 
@@ -85,6 +102,7 @@ impl SinkSettings {
         match self {
             Self::Sqlite { .. } | Self::Ndjson { .. } => ("path", None),
             Self::Postgres(_) => ("url", None),
+            Self::Upload(_) => ("identity", None),
             Self::JetStream(config) => ("subject", Some(config.place())),
         }
     }
@@ -92,6 +110,19 @@ impl SinkSettings {
     /// Tells whether it must be the only one at its place.
     pub(crate) fn is_alone(&self) -> bool {
         !matches!(self, Self::Postgres(_))
+    }
+
+    /// Tells whether it is a repository.
+    pub(crate) fn is_repository(&self) -> bool {
+        matches!(self, Self::Sqlite { .. } | Self::Postgres(_))
+    }
+
+    /// Opens it as a receiver's repository.
+    pub(crate) async fn open_repository(&self, name: &str) -> Result<Arc<Mutex<Repository>>> {
+        match self.open(name).await?.repository {
+            Some(repository) => Ok(repository),
+            None => Err(Error::new(ErrorKind::Config, "the sink is no repository")),
+        }
     }
 
     /// Opens a repository that exists; none when this is no repository, or there is none yet.
@@ -128,6 +159,14 @@ impl SinkSettings {
                 named: NamedSink::new(name, JetStreamSink::new((**config).clone())?),
                 repository: None,
             },
+            Self::Upload(settings) => {
+                let clock = Arc::new(SystemClock::default());
+                let sink = UploadSink::open((**settings).clone(), clock).await?;
+                OpenSink {
+                    named: NamedSink::new(name, sink),
+                    repository: None,
+                }
+            }
         };
         Ok(opened)
     }

@@ -9,17 +9,17 @@ use connector_core::{
 };
 use proptest::prelude::*;
 
-pub(super) struct Source {
-    pub(super) id: DatasetId,
-    pub(super) schema: Arc<Schema>,
-    pub(super) rows: BTreeMap<Key, Row>,
+pub(crate) struct Source {
+    pub(crate) id: DatasetId,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) rows: BTreeMap<Key, Row>,
     number: u64,
 }
 
-pub(super) type Cycle = (CycleId, Vec<ChangeEvent>);
+pub(crate) type Cycle = (CycleId, Vec<ChangeEvent>);
 
 impl Source {
-    pub(super) fn new(connector: &str, dataset: &str, columns: Vec<impl Into<Column>>) -> Self {
+    pub(crate) fn new(connector: &str, dataset: &str, columns: Vec<impl Into<Column>>) -> Self {
         Self {
             id: DatasetId::new(connector, dataset),
             schema: Arc::new(Schema::new(columns).unwrap()),
@@ -29,7 +29,7 @@ impl Source {
     }
 
     /// Devices with a name and a count of cores.
-    pub(super) fn devices(connector: &str) -> Self {
+    pub(crate) fn devices(connector: &str) -> Self {
         Self::new(
             connector,
             "devices",
@@ -37,11 +37,11 @@ impl Source {
         )
     }
 
-    pub(super) fn row(&self, values: &[Value<'_>]) -> Row {
+    pub(crate) fn row(&self, values: &[Value<'_>]) -> Row {
         Row::from_values(&self.schema, values).unwrap()
     }
 
-    pub(super) fn device(&self, name: &str, cores: i64) -> Row {
+    pub(crate) fn device(&self, name: &str, cores: i64) -> Row {
         self.row(&[Value::Text(name.into()), Value::Int(cores)])
     }
 
@@ -68,7 +68,7 @@ impl Source {
         (cycle, events.collect())
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let mut digest = Digest::default();
         self.rows.values().for_each(|row| digest.add(row));
         digest
@@ -80,7 +80,7 @@ impl Source {
     }
 
     /// The cycle that loads these rows in full.
-    pub(super) fn full(&mut self, rows: Vec<Row>) -> Cycle {
+    pub(crate) fn full(&mut self, rows: Vec<Row>) -> Cycle {
         self.replace(rows);
         let cycle = self.id(true);
         let truncate = Change::Truncate {
@@ -94,7 +94,7 @@ impl Source {
     }
 
     /// The cycle that leads from the rows as they are to these.
-    pub(super) fn change(&mut self, rows: Vec<Row>) -> Cycle {
+    pub(crate) fn change(&mut self, rows: Vec<Row>) -> Cycle {
         let old = self.replace(rows);
         let cycle = self.id(false);
         let gone = old.iter().filter(|(key, _)| !self.rows.contains_key(key));
@@ -117,7 +117,7 @@ impl Source {
     }
 }
 
-pub(super) async fn deliver(sink: &mut impl Sink, (cycle, events): &Cycle) -> Result<()> {
+pub(crate) async fn deliver(sink: &mut impl Sink, (cycle, events): &Cycle) -> Result<()> {
     // In several calls, as a store sends them.
     for events in events.chunks(3) {
         sink.write(events).await?;
@@ -126,7 +126,7 @@ pub(super) async fn deliver(sink: &mut impl Sink, (cycle, events): &Cycle) -> Re
 }
 
 /// Every type once as a key column and once as a nullable one.
-pub(super) fn all_types() -> Vec<Column> {
+pub(crate) fn all_types() -> Vec<Column> {
     let types = [
         Type::Bool,
         Type::Int,
@@ -145,7 +145,7 @@ pub(super) fn all_types() -> Vec<Column> {
     keys.into_iter().chain(values).collect()
 }
 
-pub(super) fn value(ty: Type) -> BoxedStrategy<Value<'static>> {
+pub(crate) fn value(ty: Type) -> BoxedStrategy<Value<'static>> {
     let parsed = move |text: String| ty.parse(&text).unwrap().into_owned();
     match ty {
         Type::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
@@ -209,7 +209,7 @@ pub(super) fn value(ty: Type) -> BoxedStrategy<Value<'static>> {
 }
 
 /// Values for every column, null where that may be.
-pub(super) fn values(columns: &[Column]) -> Vec<BoxedStrategy<Value<'static>>> {
+pub(crate) fn values(columns: &[Column]) -> Vec<BoxedStrategy<Value<'static>>> {
     let cell = |column: &Column| {
         if column.is_nullable() {
             prop_oneof![1 => Just(Value::Null), 4 => value(column.ty())].boxed()

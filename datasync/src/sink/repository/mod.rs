@@ -117,6 +117,33 @@ impl Repository {
         .await
     }
 
+    /// Returns the last cycle that was committed here, with the count and the digest of the rows
+    /// that it left; none when the repository does not hold the data set.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sink`](connector_core::ErrorKind::Sink) when the database can't be read.
+    pub(crate) async fn position(
+        &mut self,
+        dataset: &DatasetId,
+    ) -> Result<Option<(CycleId, RangeDigest)>> {
+        let dataset = dataset.clone();
+        self.with(move |deliveries| {
+            deliveries.look(|database| {
+                let entry = Entry::load(database, &dataset)?;
+                Ok(entry.map(
+                    |Entry {
+                         cycle,
+                         rows,
+                         digest,
+                         ..
+                     }| { (cycle, RangeDigest { rows, digest }) },
+                ))
+            })
+        })
+        .await
+    }
+
     /// Adds a line to the table `_sync_log`.
     ///
     /// # Errors
