@@ -19,10 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connector_testkit::Authority;
+use connector_testkit::{
+    Authority,
+    peer::{PostgresDatabase, PostgresPeer},
+};
 
 /// For how long things go wrong.
-const CHAOS: Duration = Duration::from_secs(20);
+const CHAOS: Duration = Duration::from_secs(15);
+
+/// What the receiver keeps the records in.
+enum Repository {
+    Sqlite,
+    Postgres(PostgresDatabase<'static>),
+}
 
 /// `SplitMix64`: the same schedule in every run of the test, but for the clock.
 struct Random(u64);
@@ -80,10 +89,7 @@ impl Network {
 
 fn carry(mut from: &TcpStream, mut into: &TcpStream, left: &AtomicU64, cut: &AtomicU64) {
     let mut bytes = [0; 4096];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut bytes) else {
-            break;
-        };
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
         let less = |left: u64| left.checked_sub(read as u64);
         if left.fetch_update(Relaxed, Relaxed, less).is_err() {
             cut.fetch_add(1, Relaxed);
@@ -101,15 +107,17 @@ type Rows = BTreeMap<String, (String, Option<i64>)>;
 
 struct Lab {
     folder: tempfile::TempDir,
+    repository: Repository,
     random: Random,
     rows: Rows,
     next: u32,
 }
 
 impl Lab {
-    fn new(receiver: u16, network: u16) -> Self {
+    fn new(repository: Repository, receiver: u16, network: u16) -> Self {
         let lab = Self {
             folder: tempfile::tempdir().unwrap(),
+            repository,
             random: Random(11),
             rows: Rows::new(),
             next: 0,
@@ -120,6 +128,18 @@ impl Lab {
         fs::write(lab.path("ca.pem"), authority.pem()).unwrap();
         fs::write(lab.path("own.pem"), own.pem()).unwrap();
         fs::write(lab.path("own.key"), own.key_pem()).unwrap();
+        fs::write(lab.path("password"), PostgresPeer::PASSWORD).unwrap();
+        let sink = match &lab.repository {
+            Repository::Sqlite => "kind = 'sqlite', path = 'received.db'".to_owned(),
+            Repository::Postgres(database) => format!(
+                "kind = 'postgres', host = '127.0.0.1', port = {}, database = '{}', user = '{}', \
+                 password = {{ file = '{}' }}, sslmode = 'disable', schema = 'inventory'",
+                PostgresPeer::shared().port(),
+                database.name(),
+                PostgresPeer::USER,
+                lab.path("password").display()
+            ),
+        };
         let receive = format!(
             r#"
             [receive]
@@ -130,7 +150,7 @@ impl Lab {
             [[receive.tenant]]
             name = "acme"
             syncs = ["hr"]
-            sink = {{ kind = "sqlite", path = "received.db" }}
+            sink = {{ {sink} }}
             "#,
             lab.path("own.key").display()
         );
@@ -235,6 +255,16 @@ impl Lab {
     }
 
     fn received(&self) -> Rows {
+        if let Repository::Postgres(database) = &self.repository {
+            let sql = "SELECT product || '|' || version || '|' || coalesce(seats::text, '')
+                       FROM inventory.software";
+            let line = |line: String| {
+                let mut cells = line.split('|').map(str::to_owned);
+                let mut cell = || cells.next().unwrap();
+                (cell(), (cell(), cell().parse().ok()))
+            };
+            return database.query(sql).into_iter().map(line).collect();
+        }
         let database = rusqlite::Connection::open(self.path("received.db")).unwrap();
         let mut all = database
             .prepare("SELECT product, version, seats FROM software")
@@ -251,14 +281,23 @@ fn free_port() -> u16 {
 }
 
 #[test]
+fn whatever_is_cut_or_killed_the_receiver_becomes_what_the_source_is() {
+    chaos(Repository::Sqlite);
+}
+
+#[test]
+fn whatever_is_cut_or_killed_so_does_postgresql_behind_it() {
+    chaos(Repository::Postgres(PostgresPeer::shared().database()));
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "random moments are what is tested; no outcome hangs on them"
 )]
-fn whatever_is_cut_or_killed_the_receiver_becomes_what_the_source_is() {
+fn chaos(repository: Repository) {
     let receiver_port = free_port();
     let network = Network::start(receiver_port);
-    let mut lab = Lab::new(receiver_port, network.port);
+    let mut lab = Lab::new(repository, receiver_port, network.port);
     let mut receiver = lab.start(&["receive"], "receive");
     let (start, mut kills) = (Instant::now(), [0, 0]);
     while start.elapsed() < CHAOS {
@@ -290,26 +329,16 @@ fn whatever_is_cut_or_killed_the_receiver_becomes_what_the_source_is() {
         let ended = lab.start(&["sync"], "send").wait().unwrap();
         ended.success()
     });
-    let (sent, received) = (lab.log("send"), lab.log("receive"));
-    assert!(ended, "{sent}\n{received}");
-    assert!(
-        lab.received() == lab.rows,
-        "rows differ\n{sent}\n{received}"
-    );
+    let (sent, taken) = (lab.log("send"), lab.log("receive"));
+    assert!(ended, "{sent}\n{taken}");
+    assert!(lab.received() == lab.rows, "rows differ\n{sent}\n{taken}");
     let cuts = network.cut.load(Relaxed);
-    println!(
-        "{cuts} cuts, {} senders and {} receivers killed",
-        kills[0], kills[1]
-    );
     assert!(kills[0] > 2 && kills[1] > 2 && cuts > 2, "{kills:?} {cuts}");
     // The logs say what happened.
     for said in ["Enrolled", "sink service failed"] {
         assert!(sent.contains(said), "{said}: {sent}");
     }
-    assert!(
-        received.contains("Committed data set hr/software"),
-        "{received}"
-    );
+    assert!(taken.contains("Committed data set hr/software"), "{taken}");
     receiver.kill().unwrap();
     receiver.wait().unwrap();
 }

@@ -317,22 +317,21 @@ impl Tenant {
             if let Some(outcome) = finished(&mut slot, cycle, commit) {
                 return outcome;
             }
-            match &slot.applying {
-                Some(done) => done.clone(),
-                None => {
-                    let spooled = whole(slot.spooled.as_ref(), cycle, commit)?.clone();
-                    let (working, done) = watch::channel(());
-                    slot.applying = Some(done.clone());
-                    let (tenant, id, state) = (Arc::clone(self), id.clone(), Arc::clone(&state));
-                    let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-                    // What has ended is nobody's any more.
-                    while work.try_join_next().is_some() {}
-                    work.spawn(async move {
-                        tenant.apply(&id, &state, spooled).await;
-                        drop(working);
-                    });
-                    done
-                }
+            if let Some(done) = &slot.applying {
+                done.clone()
+            } else {
+                let spooled = whole(slot.spooled.as_ref(), cycle, commit)?.clone();
+                let (working, done) = watch::channel(());
+                slot.applying = Some(done.clone());
+                let (tenant, id, state) = (Arc::clone(self), id.clone(), Arc::clone(&state));
+                let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+                // What has ended is nobody's any more.
+                while work.try_join_next().is_some() {}
+                work.spawn(async move {
+                    tenant.apply(&id, &state, spooled).await;
+                    drop(working);
+                });
+                done
             }
         };
         let mut done = done;

@@ -131,13 +131,12 @@ impl BatchWriter {
             Change::Delete { before } => before.record_schema(),
             Change::SnapshotComplete { .. } => return true,
         };
-        match &self.cells {
-            Some(known) => Arc::ptr_eq(known.schema(), schema) || known.schema() == schema,
-            None => {
-                self.cells = Some(JsonCells::new(schema));
-                self.header.schema = Some(Arc::clone(schema));
-                true
-            }
+        if let Some(known) = &self.cells {
+            Arc::ptr_eq(known.schema(), schema) || known.schema() == schema
+        } else {
+            self.cells = Some(JsonCells::new(schema));
+            self.header.schema = Some(Arc::clone(schema));
+            true
         }
     }
 

@@ -70,26 +70,25 @@ impl Authority {
                 .with("path", path.display())
                 .with_source(error)
         };
-        let kept = match private::read(&path).map_err(failed)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| {
+        let kept = if let Some(bytes) = private::read(&path).map_err(failed)? {
+            serde_json::from_slice(&bytes).map_err(|_| {
                 // The parser's words may show a key.
                 failed(io::Error::other("it is damaged"))
-            })?,
-            None => {
-                let kept = Kept::new(&*clock).map_err(unexpected)?;
-                let bytes = serde_json::to_vec(&kept).map_err(unexpected)?;
-                private::replace(&path, &bytes).map_err(failed)?;
-                kept
-            }
+            })?
+        } else {
+            let kept = Kept::new(&*clock).map_err(unexpected)?;
+            let bytes = serde_json::to_vec(&kept).map_err(unexpected)?;
+            private::replace(&path, &bytes).map_err(failed)?;
+            kept
         };
-        Self::of(kept, clock).map_err(|error| {
+        Self::of(&kept, clock).map_err(|error| {
             Error::new(ErrorKind::Storage, "the authority's file is damaged")
                 .with("path", path.display())
                 .with_source(error)
         })
     }
 
-    fn of(kept: Kept, clock: Arc<dyn Clock>) -> Result<Self> {
+    fn of(kept: &Kept, clock: Arc<dyn Clock>) -> Result<Self> {
         let key = KeyPair::from_pem(&kept.key).map_err(unexpected)?;
         let token_key = KeyPair::from_pem(&kept.token_key).map_err(unexpected)?;
         let certificate =

@@ -100,10 +100,10 @@ async fn answers_and_requests_are_as_the_document_says() {
     let found = caller.json(&format!("{at}/rows"), ranges).await;
     contract.holds("RowsFound", &body(found.unwrap()).await);
 
-    let token = lab.setup_token("acme", &["lab"]);
+    let setup = lab.setup_token("acme", &["lab"]);
     let nobody = lab.caller(&running, &Secret::new("none"));
     let enrol = json!(Enrol {
-        token: token.expose().to_owned(),
+        token: setup.expose().to_owned(),
         csr: csr(),
     });
     contract.holds("Enrol", &enrol);
