@@ -372,6 +372,7 @@ async fn who_asks_too_often_or_sends_too_much_is_told_to_wait() {
     let full = refusal(send(&acme, &others.1).await);
     assert_eq!(full, (503, "spool_full".into()));
     let mut huge = Source::devices("lab");
+    huge.id = DatasetId::new("lab", "huge");
     let mut random = 1_u64;
     let mut name = || {
         random = random
