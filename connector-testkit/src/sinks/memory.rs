@@ -15,9 +15,6 @@ use super::{SinkCheck, SinkHarness};
 const MARK: &str = "SINK_CONFORMANCE_MEMORY";
 const ROWS: u32 = 1_000_000;
 
-/// What a sink may take on top of the engine.
-const MOST: u64 = 64 << 20;
-
 /// Runs the check in a process of its own, unless this is that process.
 pub(super) fn is_elsewhere(module: &str, check: SinkCheck) -> bool {
     #[expect(
@@ -160,7 +157,7 @@ pub(super) async fn million<H: SinkHarness>() {
     assert_eq!(harness.held(&id, &schema).await, Some(expected));
     if let Some(took) = took {
         assert!(
-            took <= MOST,
+            took <= H::memory(),
             "the sink took {} MiB more than the engine alone",
             took >> 20
         );

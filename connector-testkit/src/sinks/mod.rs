@@ -74,6 +74,12 @@ pub trait SinkHarness: Send + Sync + 'static {
         async { drop(sink) }
     }
 
+    /// How many bytes a million rows may take, of the sink and of what else of the receiver is in the
+    /// test's process. Default: 64 MiB.
+    fn memory() -> u64 {
+        64 << 20
+    }
+
     /// The values of [`generate::edges`](crate::generate::edges), by name, that the receiver can't
     /// tell from others, each with the reason.
     fn unsupported_values() -> &'static [(&'static str, &'static str)] {
